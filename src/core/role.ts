@@ -1,0 +1,68 @@
+/**
+ * Resources and roles as the configuration declares them. A role is an exact set of permissions on one resource; the
+ * same value is compiled to Cedar policies (what the gateway judges) and to a database role (what the server enforces).
+ */
+import type { ResourceName, RoleName } from './ids.ts';
+import type { Duration } from './instant.ts';
+
+/** All columns, present and future, or exactly these. */
+export type Columns = 'all' | readonly string[];
+
+/** What a role may do on one table (or view, sequence …), named as the server stores the names. */
+export type TablePermission = {
+  readonly schema: string;
+  readonly name: string;
+  readonly select?: Columns;
+  readonly insert?: Columns;
+  readonly update?: Columns;
+  readonly delete?: true;
+  readonly truncate?: true;
+};
+
+export type FunctionPermission = { readonly schema: string; readonly name: string };
+
+export type PostgresPermissions = {
+  readonly tables: readonly TablePermission[];
+  readonly functions: readonly FunctionPermission[];
+};
+
+export type Role = {
+  readonly name: RoleName;
+  readonly resource: ResourceName;
+  readonly description: string;
+  /** The longest a grant of it can last. */
+  readonly maxDuration: Duration;
+  readonly permissions: PostgresPermissions;
+  /** The target cancels a statement that runs longer. */
+  readonly statementTimeout: Duration;
+  /** How many connections one grant may hold at once. */
+  readonly maxConnections: number;
+  readonly requesters: { readonly groups: readonly string[] };
+  /** `count` different people out of `groups`; never empty, never zero. */
+  readonly approvers: { readonly groups: readonly string[]; readonly count: number };
+};
+
+/** Where a secret is read from at the moment of use; the value itself is never part of a configuration. */
+export type SecretReference = { readonly file: string } | { readonly env: string };
+
+export type Resource = {
+  readonly name: ResourceName;
+  readonly kind: 'postgres';
+  readonly description: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly host: string;
+  readonly port: number;
+  readonly database: string;
+  readonly tls:
+    | { readonly mode: 'verify-full'; readonly ca?: string; readonly serverName?: string }
+    | { readonly mode: 'disable' };
+  readonly admin: { readonly user: string; readonly password: SecretReference };
+  readonly roles: readonly Role[];
+};
+
+/** What `sally apply` applies: resources with their roles, and the policy files by name. */
+export type Configuration = {
+  readonly resources: readonly Resource[];
+  /** File name (`orders.cedar`) to Cedar text; the shipped defaults are always there besides. */
+  readonly policies: Readonly<Record<string, string>>;
+};
