@@ -1,0 +1,174 @@
+/**
+ * What the gateway needs from the control plane, and all that it knows of it. The gateway moves bytes and never sees the
+ * database, the policies or the use cases: in one process this is an object of functions, between processes a client of
+ * the internal API. An interface belongs to its caller, so it lives here; `src/main.ts` supplies the implementation.
+ *
+ * Every function may throw (the control plane can be away): the gateway then denies, holds or retries, and never allows.
+ */
+import type { Cure } from '#core/decision.ts';
+import type { CredentialId, GrantId, PrincipalId, ResourceName, RoleName, SessionId } from '#core/ids.ts';
+import type { Duration, Instant } from '#core/instant.ts';
+import type { Secret } from '#core/secret.ts';
+import type { AuthorizedSession } from '#core/session.ts';
+import type { JournalRecord } from './records.ts';
+import type { Need } from './_placeholders.ts';
+
+export type ControlPlane = {
+  /**
+   * Who may log in under this user name: the SCRAM verifier in PostgreSQL's text form, or undefined. The gateway answers
+   * both in the same way (INVARIANT 14), with a mock exchange for the unknown.
+   */
+  readonly findCredential: (userName: string) => Promise<FoundCredential | undefined>;
+
+  /**
+   * Judges a connection whose secret has been proven. When opened, the session row and its log entry are committed. Only
+   * now does the client exist for the record; a refusal has been logged by the control plane as well.
+   */
+  readonly openSession: (ask: OpenSessionAsk) => Promise<OpenSessionAnswer>;
+
+  /**
+   * Judges what one statement needs. All needs must be allowed. The gateway caches the answer per (policy version,
+   * grant, needs and context), so it must be a function of these.
+   */
+  readonly decide: (ask: DecideAsk) => Promise<StatementDecision>;
+
+  /**
+   * Stores journal records exactly once per (gateway, number): records at or below what is stored already are ignored,
+   * a gap is a fault. Answers the highest number stored, which need not be the last of the batch.
+   */
+  readonly ship: (gatewayId: string, batch: readonly JournalRecord[]) => Promise<{ readonly storedUpTo: number }>;
+
+  /**
+   * Live changes, and at least every five seconds a `heartbeat`. A gateway that has heard nothing for its grace (15 s)
+   * cuts its sessions. `on` never throws and returns at once.
+   */
+  readonly subscribe: (on: (change: GatewayChange) => void) => Disposable;
+
+  /**
+   * Of the given sessions those that may go on, with their deadlines as they are now; who is missing is cut. Asked after
+   * a lost connection and from time to time (the poll behind the push). A session that the control plane holds to be
+   * ended never comes back.
+   */
+  readonly liveSessions: (ids: readonly SessionId[]) => Promise<readonly LiveSession[]>;
+
+  /** How to reach a registered resource as its administrator. Undefined: not registered, nothing is dialled (INVARIANT 11). */
+  readonly resourceTarget: (resource: ResourceName) => Promise<TargetAccess | undefined>;
+
+  /** Every registered PostgreSQL resource, for the reconciliation of logins. */
+  readonly postgresResources: () => Promise<readonly ResourceName[]>;
+
+  /** The grants that may have a login on this resource now: active ones. Reconciliation drops every other. */
+  readonly activeGrants: (resource: ResourceName) => Promise<readonly GrantId[]>;
+};
+
+export type FoundCredential = {
+  readonly credential: CredentialId;
+  /** `SCRAM-SHA-256$<iterations>:<salt>$<StoredKey>:<ServerKey>` */
+  readonly verifier: string;
+};
+
+export type OpenSessionAsk = {
+  readonly credential: CredentialId;
+  readonly client: {
+    readonly address: string;
+    readonly port: number;
+    readonly applicationName?: string;
+    readonly tls: boolean;
+  };
+  /** As the client named it; must be the database of the resource. */
+  readonly database: string;
+  readonly gatewayId: string;
+};
+
+export type OpenSessionAnswer =
+  /** The session's `role` is what provisioning makes the target say; its `policyVersion` holds until a `policy_changed`. */
+  | { readonly kind: 'opened'; readonly session: AuthorizedSession }
+  | { readonly kind: 'refused'; readonly message: string; readonly hint?: string };
+
+export type DecideAsk = {
+  readonly session: SessionId;
+  readonly needs: readonly Need[];
+  readonly context: {
+    /** What kind of statement it is, as `src/sql` names it. */
+    readonly statementClass: string;
+    readonly hasWhere: boolean;
+    readonly statementCount: number;
+  };
+};
+
+export type StatementDecision =
+  | { readonly kind: 'allow'; readonly policyVersion: string; readonly policies: readonly string[] }
+  | {
+      readonly kind: 'deny';
+      readonly policyVersion: string;
+      readonly policies: readonly string[];
+      /** The needs that nothing permits; empty when the control plane says nothing (a plain denial). */
+      readonly missing: readonly Need[];
+      /** Roles the principal may request that would give what is missing, the narrowest first. */
+      readonly roles: readonly RoleName[];
+      /** Replaces the gateway's own wording. */
+      readonly message?: string;
+    }
+  | {
+      /** Denied, but proof, approval or reason would turn it into an allow. Held by a later version; refused with a hint now. */
+      readonly kind: 'curable';
+      readonly policyVersion: string;
+      readonly policies: readonly string[];
+      readonly missing: readonly Need[];
+      readonly cures: readonly Cure[];
+    };
+
+export type EndReason =
+  | 'expired'
+  | 'revoked'
+  | 'completed'
+  | 'handed_back'
+  | 'suspended'
+  | 'control_plane_lost'
+  | 'gateway_stopped'
+  | 'journal_failed'
+  | 'client_closed'
+  | 'target_closed'
+  | 'protocol_violation';
+
+export type GatewayChange =
+  | { readonly kind: 'heartbeat'; readonly at: Instant }
+  | {
+      readonly kind: 'grant_ended';
+      readonly grant: GrantId;
+      readonly reason: EndReason;
+      /** For the person, for example who revoked it. */
+      readonly message?: string;
+    }
+  | { readonly kind: 'grant_extended'; readonly grant: GrantId; readonly deadline: Instant }
+  | { readonly kind: 'principal_suspended'; readonly principal: PrincipalId; readonly message?: string }
+  | {
+      readonly kind: 'session_ended';
+      readonly session: SessionId;
+      readonly reason: EndReason;
+      readonly message?: string;
+    }
+  | { readonly kind: 'policy_changed'; readonly policyVersion: string }
+  | { readonly kind: 'resource_changed'; readonly resource: ResourceName };
+
+export type LiveSession = { readonly session: SessionId; readonly deadline: Instant };
+
+/** Only ever made from a registered resource; a client can't influence any field of it. */
+export type TargetAccess = {
+  readonly resource: ResourceName;
+  readonly address: { readonly host: string; readonly port: number } | { readonly socketPath: string };
+  readonly database: string;
+  readonly tls:
+    | {
+        readonly mode: 'verify-full';
+        /** PEM of the roots to trust; absent: the system's. */
+        readonly ca?: string;
+        /** The name in the certificate when it isn't the host. */
+        readonly serverName?: string;
+      }
+    /** Allowed for a Unix socket or a loopback address only; anything else is refused. */
+    | { readonly mode: 'disable' };
+  /** A role with `createrole`, the granted privileges with grant option, and membership in `pg_signal_backend`. */
+  readonly admin: { readonly user: string; readonly password: Secret<string> };
+  readonly connectTimeout: Duration;
+};

@@ -1,0 +1,108 @@
+/**
+ * What the gateway writes down. A record is one JSON object; the journal numbers and chains them, the control plane turns
+ * each into one log entry, exactly once per (gateway, number). Bound parameters and statement texts are personal content:
+ * the log encrypts them.
+ */
+import type { GrantId, PrincipalId, ResourceName, RoleName, SessionId } from '#core/ids.ts';
+import type { Instant } from '#core/instant.ts';
+import type { EndReason } from './control-plane.ts';
+
+export type JournalRecord = {
+  /** 1, 2, 3, … per gateway, without gaps. */
+  readonly number: number;
+  readonly at: Instant;
+  readonly event: GatewayEvent;
+};
+
+/** Which session a record is about; every record of a session carries it so that it stands alone. */
+export type SessionRef = {
+  readonly session: SessionId;
+  readonly grant: GrantId;
+  readonly principal: PrincipalId;
+  readonly resource: ResourceName;
+  readonly role: RoleName;
+};
+
+/** A long value is cut for the record, and what was cut is still bound to it by size and hash of the whole. */
+export type RecordedText =
+  | { readonly text: string }
+  | { readonly text: string; readonly bytes: number; readonly sha256: string };
+
+/** A bound parameter: `null`, its text form, or hex when its binary form is of a type we don't read. */
+export type RecordedParameter =
+  | null
+  | RecordedText
+  | { readonly hex: string; readonly type: number; readonly bytes?: number; readonly sha256?: string };
+
+export type GatewayEvent =
+  /** One execution of one message is about to be forwarded; nothing of it has left the gateway yet. */
+  | {
+      readonly kind: 'statement.begun';
+      readonly on: SessionRef;
+      /** Number within the session; `statement.ended` refers to it. */
+      readonly statement: number;
+      readonly protocol: 'simple' | 'extended';
+      readonly text: RecordedText;
+      readonly parameters?: readonly RecordedParameter[];
+      /** Determining policies and the version they are of. */
+      readonly policyVersion: string;
+      readonly policies: readonly string[];
+    }
+  /** One per command of the string, or per execution of a portal. */
+  | {
+      readonly kind: 'statement.ended';
+      readonly on: SessionRef;
+      readonly statement: number;
+      /** 0, 1, … for the commands in one simple query string. */
+      readonly command: number;
+      readonly outcome:
+        | { readonly kind: 'completed'; readonly tag: string; readonly rows: number }
+        /** A portal that stopped at its row limit; more may follow under another statement number. */
+        | { readonly kind: 'suspended'; readonly rows: number }
+        | { readonly kind: 'failed'; readonly sqlState: string; readonly message: string }
+        /** Skipped by the server after an earlier error in the pipeline, or unknown since the connection ended. */
+        | { readonly kind: 'skipped' }
+        | { readonly kind: 'cut' };
+      readonly durationMs: number;
+      /** Bytes of data the server sent for it (DataRow, CopyData) and the client sent (CopyData). */
+      readonly bytesOut: number;
+      readonly bytesIn: number;
+      /** COPY from the client: rows can't be seen, the content's hash can. */
+      readonly copyInSha256?: string;
+    }
+  | {
+      readonly kind: 'statement.denied';
+      readonly on: SessionRef;
+      readonly statement: number;
+      readonly protocol: 'simple' | 'extended';
+      readonly text: RecordedText;
+      readonly parameters?: readonly RecordedParameter[];
+      readonly sqlState: string;
+      readonly message: string;
+      readonly policyVersion: string;
+      readonly policies: readonly string[];
+    }
+  | { readonly kind: 'statement.cancelled'; readonly on: SessionRef; readonly by: 'client' | 'gateway' }
+  | {
+      readonly kind: 'session.ended';
+      readonly on: SessionRef;
+      readonly reason: EndReason;
+      readonly message?: string;
+      readonly statements: number;
+      readonly bytesIn: number;
+      readonly bytesOut: number;
+    }
+  /** Something on a target needs a person: a login that can't be dropped, a role that can't be made what it says. */
+  | { readonly kind: 'target.alarm'; readonly resource: ResourceName; readonly what: string; readonly detail: string }
+  | {
+      readonly kind: 'target.login_created';
+      readonly resource: ResourceName;
+      readonly grant: GrantId;
+      readonly login: string;
+    }
+  | {
+      readonly kind: 'target.login_dropped';
+      readonly resource: ResourceName;
+      readonly login: string;
+      readonly because: 'ended' | 'reconciled';
+    };
