@@ -1,0 +1,178 @@
+/**
+ * Log entries: what a leaf of the transparency log says. An entry names things by id and never holds anything personal;
+ * handles, reasons, statements, addresses and proofs are in the entry's *content*, a sealed blob beside the tree
+ * (content.ts) to which the leaf commits by hash. A leaf is the canonical JSON of its entry, one spelling, below 64 KiB.
+ */
+import type { EntryId, PrincipalId, Random } from '#core/ids.ts';
+import { newId, parseId } from '#core/ids.ts';
+import type { Instant } from '#core/instant.ts';
+import { formatInstant, parseInstant } from '#core/instant.ts';
+import type { Json } from '#core/jcs.ts';
+import { canonicalJsonBytes, parseCanonicalJsonBytes } from '#core/jcs.ts';
+import type { ProofPurpose } from '#core/proof.ts';
+
+type KindFacts = {
+  /** What happened, for lists. */
+  readonly title: string;
+  /** The purposes of a proof that the entry's content may carry as `proof`. */
+  readonly proof?: readonly ProofPurpose[];
+  /** The entry is worthless without its proof. */
+  readonly proofRequired?: true;
+};
+
+/** Every kind of entry there is. A verifier refuses a kind that it doesn't know. */
+export const entryKinds = {
+  'system.started': { title: 'started' },
+  'system.stopped': { title: 'stopped' },
+  'principal.invited': { title: 'invited', proof: ['invite_principal'] },
+  'principal.changed': { title: 'account changed', proof: ['change_principal'] },
+  'link.issued': {
+    title: 'one-time link issued',
+    proof: ['invite_principal', 'enrol_authenticator', 'reset_authenticators'],
+  },
+  'link.used': { title: 'one-time link used' },
+  'authenticator.enrolled': { title: 'passkey enrolled', proof: ['enrol_authenticator'] },
+  'authenticator.removed': { title: 'passkey removed' },
+  'authenticators.reset': { title: 'passkeys reset', proof: ['reset_authenticators'] },
+  'sign_in.succeeded': { title: 'signed in' },
+  'sign_in.failed': { title: 'sign-in failed' },
+  sign_out: { title: 'signed out' },
+  'token.issued': { title: 'token issued' },
+  'token.revoked': { title: 'token revoked' },
+  'request.filed': { title: 'request filed' },
+  'request.withdrawn': { title: 'request withdrawn' },
+  'request.denied': { title: 'request denied' },
+  'request.expired': { title: 'request expired' },
+  // One entry for each approval; `grant.created` follows the one that was enough.
+  'request.approved': { title: 'request approved', proof: ['approve_request'], proofRequired: true },
+  'grant.created': { title: 'grant created' },
+  'grant.activated': { title: 'grant activated', proof: ['activate_grant'], proofRequired: true },
+  'grant.extended': { title: 'grant extended' },
+  'grant.ended': { title: 'grant ended' },
+  'credential.issued': { title: 'connection secret issued' },
+  'login.created': { title: 'database login created' },
+  'login.dropped': { title: 'database login dropped' },
+  'login.drop_failed': { title: 'database login could not be dropped' },
+  'session.opened': { title: 'session opened' },
+  'session.refused': { title: 'session refused' },
+  'session.ended': { title: 'session ended' },
+  // `public.outcome` tells executed, denied, failed and cancelled apart.
+  statement: { title: 'statement' },
+  'cancel.requested': { title: 'cancel requested' },
+  'decision.denied': { title: 'denied' },
+  'configuration.applied': { title: 'configuration applied', proof: ['change_configuration'] },
+  'policy.changed': { title: 'policy changed', proof: ['change_configuration'] },
+  'gateway.recovered': { title: 'gateway recovered its journal' },
+  'log.read': { title: 'log read' },
+  'log.exported': { title: 'log exported' },
+  'recording.read': { title: 'recording read' },
+  'content.erased': { title: 'personal content erased' },
+} as const satisfies Readonly<Record<string, KindFacts>>;
+
+export type EntryKind = keyof typeof entryKinds;
+/** Who did it: a principal, Sallyport itself, or somebody we don't know. */
+export type Actor = PrincipalId | 'system' | 'stranger';
+/** Where an entry commits to its sealed content: the SHA-256 of the blob. */
+export type ContentHash = `sha256:${string}`;
+
+export type Entry = {
+  readonly v: 1;
+  readonly id: EntryId;
+  /** RFC 3339, UTC, milliseconds. */
+  readonly at: string;
+  readonly kind: EntryKind;
+  readonly actor: Actor;
+  /** What it is about, by id: `request`, `grant`, `session`, `principal`, `proof`, `resource`, … */
+  readonly subjects: Readonly<Record<string, string>>;
+  /** Facts that are nobody's personal data: outcomes, counts, hashes, public keys, versions. */
+  readonly public: Readonly<Record<string, Json>>;
+  readonly content?: ContentHash;
+};
+
+/** A leaf is length-prefixed with 16 bits in its bundle. */
+export const maxLeafBytes = 65_535;
+
+export class EntryError extends Error {
+  readonly code = 'log.entry_refused';
+  constructor(what: string, options?: ErrorOptions) {
+    super(`write a log entry: ${what}`, options);
+  }
+}
+
+/** A new id for an entry: its content is sealed under this id before the entry is made. */
+export function newEntryId(from: { readonly now: Instant; readonly random: Random }): EntryId {
+  return newId('entry', from);
+}
+
+/** An entry from its parts. Throws nothing; `encodeEntry` refuses what isn't well-formed. */
+export function makeEntry(
+  parts: {
+    readonly kind: EntryKind;
+    readonly actor: Actor;
+    readonly subjects?: Readonly<Record<string, string>>;
+    readonly public?: Readonly<Record<string, Json>>;
+    readonly content?: ContentHash;
+  },
+  from: { readonly id: EntryId; readonly now: Instant },
+): Entry {
+  return {
+    v: 1,
+    id: from.id,
+    at: formatInstant(from.now),
+    kind: parts.kind,
+    actor: parts.actor,
+    subjects: parts.subjects ?? {},
+    public: parts.public ?? {},
+    ...(parts.content === undefined ? {} : { content: parts.content }),
+  };
+}
+
+/**
+ * The leaf: the canonical JSON of the entry.
+ * @throws EntryError when it is not well-formed or longer than 65,535 bytes (put what is long into the content)
+ */
+export function encodeEntry(entry: Entry): Uint8Array<ArrayBuffer> {
+  let leaf: Uint8Array<ArrayBuffer>;
+  try {
+    leaf = canonicalJsonBytes(entry);
+  } catch (cause) {
+    throw new EntryError(`\`${entry.id}\` has no canonical form`, { cause });
+  }
+  if (leaf.length > maxLeafBytes)
+    throw new EntryError(`\`${entry.id}\` has ${leaf.length} bytes, more than ${maxLeafBytes}`);
+  if (parseEntry(leaf) === undefined)
+    throw new EntryError(`\`${entry.id}\` of kind \`${entry.kind}\` is not well-formed`);
+  return leaf;
+}
+
+/** The entry of a leaf, or undefined when the bytes are not exactly what `encodeEntry` writes. */
+export function parseEntry(leaf: Uint8Array): Entry | undefined {
+  if (leaf.length > maxLeafBytes) return undefined;
+  const value: unknown = parseCanonicalJsonBytes(leaf);
+  return isEntry(value) ? value : undefined;
+}
+
+/** What is known of a kind, under one type for all of them. */
+export function factsOf(kind: EntryKind): KindFacts {
+  return entryKinds[kind];
+}
+
+const members = new Set(['v', 'id', 'at', 'kind', 'actor', 'subjects', 'public', 'content']);
+
+function isEntry(value: unknown): value is Entry {
+  if (!isRecord(value) || value['v'] !== 1) return false;
+  if (Object.keys(value).some((name) => !members.has(name))) return false;
+  const { id, at, kind, actor, subjects, public: facts, content } = value;
+  if (parseId('entry', id) === undefined) return false;
+  const instant = typeof at === 'string' ? parseInstant(at) : undefined;
+  if (instant === undefined || formatInstant(instant) !== at) return false;
+  if (typeof kind !== 'string' || !Object.hasOwn(entryKinds, kind)) return false;
+  if (actor !== 'system' && actor !== 'stranger' && parseId('principal', actor) === undefined) return false;
+  if (!isRecord(subjects) || !Object.values(subjects).every((name) => typeof name === 'string')) return false;
+  if (!isRecord(facts)) return false;
+  return !Object.hasOwn(value, 'content') || (typeof content === 'string' && /^sha256:[0-9a-f]{64}$/.test(content));
+}
+
+function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
