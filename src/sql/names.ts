@@ -1,0 +1,18 @@
+import type { Catalogue } from './catalogue.ts';
+
+/** What a name means at this moment of this session. */
+export type Names = {
+  readonly catalogue: Catalogue;
+  /** The effective schemas in order, as `current_schemas(true)` returns them: with pg_temp_N and pg_catalog. */
+  readonly searchPath: readonly string[];
+  readonly user: string;
+  /** The session's prepared statements: the text of the `prepare`, or of the protocol's Parse message, by name. */
+  readonly prepared?: ReadonlyMap<string, string>;
+};
+
+/** The path may have changed and the server has not been asked: an unqualified name of a relation can't be judged. */
+export type UnknownNames = {
+  readonly unknownPath: true;
+  readonly catalogue: Catalogue;
+  readonly prepared?: ReadonlyMap<string, string>;
+};
