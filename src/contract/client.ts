@@ -42,7 +42,9 @@ export function urlOf(e: Endpoint, input: AnyInput | undefined): string {
   const params = (input?.params ?? {}) as Record<string, unknown>;
   const path = e.path.replace(/\{(\w+)\}/g, (_, name: string) => encodeURIComponent(String(params[name])));
   const query = new URLSearchParams();
-  for (const [name, value] of Object.entries((input?.query ?? {}) as Record<string, unknown>))
+  for (const [name, value] of Object.entries(
+    (input?.query ?? {}) as Record<string, string | number | boolean | undefined>,
+  ))
     if (value !== undefined) query.set(name, String(value));
   const text = query.toString();
   return text === '' ? path : `${path}?${text}`;
