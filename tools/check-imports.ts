@@ -35,6 +35,9 @@ export const rules: Readonly<Record<string, Rule>> = {
       'node:os',
       'node:url',
       'node:net',
+      'node:crypto',
+      'node:process',
+      'node:sqlite',
     ],
   },
   identity: {
