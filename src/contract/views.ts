@@ -239,7 +239,7 @@ export const proofAsk = z
       groups: z.array(groupName).max(32),
       state: z.enum(['active', 'suspended']),
     }),
-    z.object({ purpose: z.literal('renew_link'), principal: principalId }),
+    z.object({ purpose: z.literal('enrol_authenticator'), principal: principalId }),
     z.object({ purpose: z.literal('change_configuration'), plan: planId }),
   ])
   .meta({ id: 'ProofAsk' });
@@ -249,7 +249,9 @@ export const proofOffer = z
   .object({
     id: proofId,
     object: z.record(z.string(), z.unknown()).describe('the canonical object; show exactly this'),
-    words: z.array(z.object({ label: z.string(), value: z.string() })).describe('the object in words, in order'),
+    words: z
+      .array(z.object({ label: z.string(), value: z.string(), technical: z.boolean() }))
+      .describe('the object in words, in order; `technical` lines may be folded away but are shown'),
     challenge: z.string().describe('base64url of SHA-256("sallyport/proof/v1" || 0x00 || JCS(object))'),
     options: webauthnJson,
     expiresAt: instant,
@@ -266,7 +268,7 @@ export const proofDone = z
     z.object({ purpose: z.literal('activate_grant'), grant: grantView }),
     z.object({ purpose: z.literal('invite_principal'), principal: principalView, link: oneTimeLink }),
     z.object({ purpose: z.literal('change_principal'), principal: principalView }),
-    z.object({ purpose: z.literal('renew_link'), principal: principalView, link: oneTimeLink }),
+    z.object({ purpose: z.literal('enrol_authenticator'), principal: principalView, link: oneTimeLink }),
     z.object({ purpose: z.literal('change_configuration'), plan: planId, version: z.string() }),
   ])
   .meta({ id: 'ProofDone' });
