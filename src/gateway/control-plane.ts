@@ -11,7 +11,7 @@ import type { Duration, Instant } from '#core/instant.ts';
 import type { Secret } from '#core/secret.ts';
 import type { AuthorizedSession } from '#core/session.ts';
 import type { JournalRecord } from './records.ts';
-import type { Need } from './_placeholders.ts';
+import type { Need, StatementClass } from '#sql/needs.ts';
 
 export type ControlPlane = {
   /**
@@ -89,10 +89,13 @@ export type DecideAsk = {
   readonly session: SessionId;
   readonly needs: readonly Need[];
   readonly context: {
-    /** What kind of statement it is, as `src/sql` names it. */
-    readonly statementClass: string;
-    readonly hasWhere: boolean;
-    readonly statementCount: number;
+    readonly statementClass: StatementClass;
+    /** The command tag, as in `UPDATE`. */
+    readonly tag: string;
+    /** Undefined for anything but `update` and `delete`. */
+    readonly hasWhere: boolean | undefined;
+    /** Qualified names of the functions it calls by name. */
+    readonly functions: readonly string[];
   };
 };
 
