@@ -63,7 +63,7 @@ export type EnrolAuthenticator = {
   readonly purpose: 'enrol_authenticator';
   /** Whose authenticator it will be. */
   readonly subject: PrincipalRef;
-  readonly authenticatorName: string;
+  readonly authenticatorName?: string;
   readonly link?: LinkId;
 };
 
@@ -300,7 +300,7 @@ export const proofShapes: { readonly [P in ProofPurpose]: { title: string; field
     title: 'Let somebody enrol a passkey',
     fields: [
       { name: 'subject', label: 'Whose passkey', kind: 'principal' },
-      { name: 'authenticatorName', label: 'Name of the passkey', kind: 'text' },
+      { name: 'authenticatorName', label: 'Name of the passkey', kind: 'text', optional: true },
       { name: 'link', label: 'Enrolment link', kind: 'link', optional: true, technical: true },
     ],
   },

@@ -56,12 +56,15 @@ export const entryKinds = {
   'session.opened': { title: 'session opened' },
   'session.refused': { title: 'session refused' },
   'session.ended': { title: 'session ended' },
-  // `public.outcome` tells executed, denied, failed and cancelled apart.
-  statement: { title: 'statement' },
-  'cancel.requested': { title: 'cancel requested' },
+  // Written before it reaches the target; `statement.ended` with the same session and number says how it went.
+  'statement.begun': { title: 'statement' },
+  'statement.ended': { title: 'statement ended' },
+  'statement.denied': { title: 'statement denied' },
+  'statement.cancelled': { title: 'statement cancelled' },
   'decision.denied': { title: 'denied' },
   'configuration.applied': { title: 'configuration applied', proof: ['change_configuration'] },
   'policy.changed': { title: 'policy changed', proof: ['change_configuration'] },
+  'target.alarm': { title: 'a target needs attention' },
   'gateway.recovered': { title: 'gateway recovered its journal' },
   'log.read': { title: 'log read' },
   'log.exported': { title: 'log exported' },
