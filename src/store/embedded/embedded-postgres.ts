@@ -41,6 +41,8 @@ import { prepareSocketFolder } from './_socket-folder.ts';
 import { codeOf, sleep } from './_wait.ts';
 import { EmbeddedPostgresError } from './embedded-postgres-error.ts';
 
+export type { BinarySet } from './_binaries.ts';
+
 export type EmbeddedPostgresOptions = {
   /** Made when missing. Not to be used for anything else. */
   readonly dataDir: string;
