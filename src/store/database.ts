@@ -5,17 +5,19 @@
  * | PostgreSQL | TypeScript |
  * |---|---|
  * | `int8`, `count(*)` | `number`; a value that a number can't hold exactly is an error |
- * | `timestamptz` | `Instant` (milliseconds; what is below is cut off, so columns are `timestamptz(3)`) |
+ * | `timestamptz` | `Instant` (milliseconds; what is below is cut off) |
  * | `date`, `timestamp`, `interval`, `numeric` | `string`, as PostgreSQL writes it |
  * | `json`, `jsonb` | the parsed value |
  * | `bytea` | `Uint8Array` |
  *
- * What is written: an `Instant` is a number at run time and a JSON array looks like a PostgreSQL array, so both are
- * wrapped, in values and in conditions: `at(instant)`, `json(value)`. A bare instant is refused by the server.
+ * What is written goes by the column it is for (_column-codecs.ts): instants and JSON values are given as they are, to
+ * `values`, `set` and `where`. In raw SQL no column is known: there it is `at(instant)` and `json(value)`; the server
+ * refuses a bare instant. (In a `where`, an array is a list to Kysely, so a JSON array is wrapped there too.)
  */
 import { type IsolationLevel, Kysely, PostgresDialect, type RawBuilder, sql } from 'kysely';
 import pg from 'pg';
 import { type Instant, formatInstant, parseInstant } from '#core/instant.ts';
+import { columnCodecs } from './_column-codecs.ts';
 import type { Database } from './schema.ts';
 
 export type Db = Kysely<Database>;
@@ -56,7 +58,7 @@ export function openDatabase(address: DatabaseAddress, options: DatabaseOptions 
   });
   // Without a listener the end of an idle connection ends the process.
   pool.on('error', (error) => options.onError?.(error));
-  return new Kysely<Database>({ dialect: new PostgresDialect({ pool }) });
+  return new Kysely<Database>({ dialect: new PostgresDialect({ pool }), plugins: [columnCodecs] });
 }
 
 /** An instant as a value or operand of type `timestamptz`. */
