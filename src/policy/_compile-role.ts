@@ -1,0 +1,41 @@
+/** A role of the configuration as Cedar policies: one permit for each action on each object, and nothing else. */
+import type { Columns, Role, TablePermission } from '#core/role.ts';
+import type { PgAction } from '#sql/needs.ts';
+import { cedarString, formatObjectName } from './_names.ts';
+
+export type GeneratedPolicy = { readonly id: string; readonly text: string };
+
+const withColumns = ['select', 'insert', 'update'] as const;
+const withoutColumns = ['delete', 'truncate'] as const;
+
+/** Ids read `role:orders/support-read:select:public.customers`. */
+export function compileRole(role: Role): readonly GeneratedPolicy[] {
+  const policies: GeneratedPolicy[] = [];
+  for (const table of role.permissions.tables) {
+    for (const action of withColumns) {
+      const columns = table[action];
+      if (columns !== undefined) policies.push(permit(role, action, 'PG::Table', table, columns));
+    }
+    for (const action of withoutColumns)
+      if (table[action] === true) policies.push(permit(role, action, 'PG::Table', table, 'all'));
+  }
+  for (const name of role.permissions.functions) policies.push(permit(role, 'call', 'PG::Function', name, 'all'));
+  return policies;
+}
+
+function permit(
+  role: Role,
+  action: PgAction,
+  type: 'PG::Table' | 'PG::Function',
+  object: Pick<TablePermission, 'schema' | 'name'>,
+  columns: Columns,
+): GeneratedPolicy {
+  const name = formatObjectName(object);
+  const id = `role:${role.name}:${action}:${name}`;
+  const uid = `${type}::${cedarString(`${role.resource}/${name}`)}`;
+  // System columns are only given with the whole table, as PostgreSQL does it: a list names no system column.
+  const when =
+    columns === 'all' ? '' : ` when { [${columns.map(cedarString).join(', ')}].containsAll(context.columns) }`;
+  const text = `permit (principal in Role::${cedarString(role.name)}, action == PG::Action::"${action}", resource == ${uid})${when};`;
+  return { id, text };
+}

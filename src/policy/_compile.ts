@@ -1,0 +1,213 @@
+/** From policy files and the configuration to what the evaluator is given, or every fault with its place in its file. */
+import type { ValidationError } from '@cedar-policy/cedar-wasm/web';
+import type { Cure } from '#core/decision.ts';
+import type { RoleName } from '#core/ids.ts';
+import type { Configuration, Role, Resource } from '#core/role.ts';
+import { canonicalConfiguration } from './canonical-configuration.ts';
+import type { CedarInstances } from './_cedar.ts';
+import { compileRole } from './_compile-role.ts';
+import { cureHelp, parseCure } from './_cure.ts';
+import type { PolicyFault, PolicyFile, PolicySet } from './engine.ts';
+import { parseObjectName } from './_names.ts';
+import { indexOfByte, positionOf } from './_position.ts';
+import { scanPolicies } from './_scan.ts';
+import { schema } from './schema.ts';
+import { suggest } from './_suggest.ts';
+
+export type CompiledRole = {
+  readonly role: Role;
+  readonly resource: Resource;
+  /** The permits generated from it, by id. */
+  readonly policies: Readonly<Record<string, string>>;
+};
+
+export type Compiled = {
+  readonly version: string;
+  readonly configuration: Configuration;
+  /** Written policies, by id. They take part in every question; a role's own only in questions about that role. */
+  readonly base: Readonly<Record<string, string>>;
+  readonly cures: ReadonlyMap<string, Cure>;
+  readonly roles: ReadonlyMap<RoleName, CompiledRole>;
+};
+
+export type CompileOutcome =
+  | { readonly kind: 'compiled'; readonly compiled: Compiled; readonly warnings: readonly PolicyFault[] }
+  | { readonly kind: 'faults'; readonly faults: readonly PolicyFault[] };
+
+type Written = { readonly file: PolicyFile; readonly start: number; readonly text: string };
+
+/** Ids that written policies can't take, since others are made under them. */
+const reserved = ['role:', 'builtin:'];
+const idShape = /^[a-z][a-z0-9]*(?:[-_.:/][a-z0-9]+)*$/;
+
+export function compile(
+  set: PolicySet,
+  cedar: CedarInstances,
+  /** SHA-256 in lower-case hex. */
+  hash: (text: string) => string,
+): CompileOutcome {
+  const faults: PolicyFault[] = [];
+  const warnings: PolicyFault[] = [];
+  const { configuration } = set;
+  const roles = new Map<RoleName, CompiledRole>();
+  for (const resource of configuration.resources)
+    for (const role of resource.roles) {
+      const policies = Object.fromEntries(compileRole(role).map(({ id, text }) => [id, text]));
+      roles.set(role.name, { role, resource, policies });
+    }
+
+  const written = new Map<string, Written>();
+  const cures = new Map<string, Cure>();
+  const files: readonly (PolicyFile & { readonly shipped: boolean })[] = [
+    ...set.shipped.map((file) => ({ ...file, shipped: true })),
+    ...Object.entries(configuration.policies).map(([name, text]) => ({ name, text, shipped: false })),
+  ];
+  for (const file of files) {
+    const fault = (at: number, message: string, help?: string) =>
+      faults.push({ file: file.name, ...positionOf(file.text, at), message, ...(help === undefined ? {} : { help }) });
+    const scanned = scanPolicies(file.text);
+    for (const found of scanned.faults) fault(found.at, found.message, found.help);
+    for (const { text, start } of scanned.policies) {
+      const parsed = cedar.attempt((instance) => instance.policyToJson(text));
+      if (parsed.kind === 'fault') {
+        fault(start, 'the policy evaluator failed on this policy');
+        continue;
+      }
+      if (parsed.value.type === 'failure') {
+        for (const error of parsed.value.errors) {
+          const where = error.sourceLocations?.[0];
+          fault(
+            start + indexOfByte(text, where?.start ?? 0),
+            plain(error.message),
+            error.help ?? where?.label ?? undefined,
+          );
+        }
+        continue;
+      }
+      const { json } = parsed.value;
+      const id = json.annotations?.['id'];
+      if (id === undefined || id === null) {
+        fault(
+          start,
+          'the policy has no id',
+          'write `@id("a-name")` before it; answers and the log name policies by it',
+        );
+        continue;
+      }
+      const before = written.get(id);
+      if (!idShape.test(id) || id.length > 100)
+        fault(
+          start,
+          `\`${id}\` is not an id`,
+          'lower-case words joined by `-`, `.`, `:` or `/`, at most 100 characters',
+        );
+      else if (reserved.some((prefix) => id.startsWith(prefix)) || (!file.shipped && id.startsWith('default:')))
+        fault(start, `the id \`${id}\` is reserved`, 'ids beginning with `role:`, `builtin:` and `default:` are taken');
+      else if (before !== undefined) {
+        const first = positionOf(before.file.text, before.start);
+        fault(start, `a second policy has the id \`${id}\``, `the first is at ${before.file.name}:${first.line}`);
+      } else written.set(id, { file, start, text });
+
+      const cureText = json.annotations?.['cure'];
+      if (cureText !== undefined) {
+        const cure = parseCure(cureText ?? '');
+        if (json.effect !== 'forbid') fault(start, 'only a `forbid` can have a cure');
+        else if (cure === undefined) fault(start, `\`${cureText}\` is not a cure`, cureHelp);
+        else cures.set(id, cure);
+      }
+      for (const reference of entitiesIn([json.principal, json.action, json.resource, json.conditions])) {
+        const problem = unknownReference(reference, configuration, roles);
+        if (problem !== undefined) {
+          const at = text.indexOf(JSON.stringify(reference.id));
+          fault(start + Math.max(0, at), problem.message, problem.help);
+        }
+      }
+    }
+  }
+  if (faults.length > 0) return { kind: 'faults', faults };
+
+  const base = Object.fromEntries([...written].map(([id, { text }]) => [id, text]));
+  const everything: Record<string, string> = { ...base };
+  for (const { policies } of roles.values()) Object.assign(everything, policies);
+  const validated = cedar.attempt((instance) =>
+    instance.validate({ schema, policies: { staticPolicies: everything }, validationSettings: { mode: 'strict' } }),
+  );
+  const nowhere = { file: files[0]?.name ?? 'policies', line: 1, column: 1 };
+  if (validated.kind === 'fault')
+    return { kind: 'faults', faults: [{ ...nowhere, message: 'the policy evaluator failed on this policy set' }] };
+  if (validated.value.type === 'failure')
+    return { kind: 'faults', faults: validated.value.errors.map((error) => ({ ...nowhere, message: error.message })) };
+  const place = ({ policyId, error }: ValidationError): PolicyFault => {
+    const found = written.get(policyId);
+    const help = error.help ?? undefined;
+    const rest = { message: plain(error.message), ...(help === undefined ? {} : { help }) };
+    if (found === undefined) return { ...nowhere, ...rest, message: `\`${policyId}\`: ${rest.message}` };
+    const at = found.start + indexOfByte(found.text, error.sourceLocations?.[0]?.start ?? 0);
+    return { file: found.file.name, ...positionOf(found.file.text, at), ...rest };
+  };
+  if (validated.value.validationErrors.length > 0)
+    return { kind: 'faults', faults: inOrder(validated.value.validationErrors.map(place)) };
+  warnings.push(...validated.value.validationWarnings.filter((w) => written.has(w.policyId)).map(place));
+
+  const version = hash(
+    JSON.stringify([
+      schema,
+      set.shipped.map(({ text }) => text).toSorted(),
+      canonicalConfiguration(configuration),
+      // The generator is part of the meaning: a new program that compiles a role differently answers under a new version.
+      Object.entries(everything).toSorted(([a], [b]) => (a < b ? -1 : 1)),
+    ]),
+  ).slice(0, 16);
+  return { kind: 'compiled', compiled: { version, configuration, base, cures, roles }, warnings: inOrder(warnings) };
+}
+
+function inOrder(faults: readonly PolicyFault[]): PolicyFault[] {
+  return faults.toSorted((a, b) =>
+    a.file === b.file ? a.line - b.line || a.column - b.column : a.file < b.file ? -1 : 1,
+  );
+}
+
+/** Without the parser's own preamble: our line and column say where. */
+function plain(message: string): string {
+  return message
+    .replace(/^failed to parse (?:policy|template)(?: with id `[^`]*`)? from string: /, '')
+    .replace(/^for policy `[^`]*`[,:] /, '');
+}
+
+type Reference = { readonly type: string; readonly id: string };
+
+/** Every entity that a policy names, wherever it does. */
+function* entitiesIn(value: unknown): Generator<Reference> {
+  if (Array.isArray(value)) for (const item of value as readonly unknown[]) yield* entitiesIn(item);
+  else if (typeof value === 'object' && value !== null) {
+    const { type, id } = value as { type?: unknown; id?: unknown };
+    if (typeof type === 'string' && typeof id === 'string') yield { type, id };
+    for (const item of Object.values(value) as readonly unknown[]) yield* entitiesIn(item);
+  }
+}
+
+/** A typing error in the name of a role or table would make a forbid that forbids nothing, which Cedar can't see. */
+function unknownReference(
+  { type, id }: Reference,
+  configuration: Configuration,
+  roles: ReadonlyMap<RoleName, CompiledRole>,
+): { readonly message: string; readonly help: string } | undefined {
+  const meant = (known: readonly string[], otherwise: string) => {
+    const near = suggest(id, known);
+    return near === undefined ? otherwise : `did you mean \`${near}\`?`;
+  };
+  const resources: readonly string[] = configuration.resources.map(({ name }) => name);
+  if (type === 'Role' && !roles.has(id as RoleName))
+    return { message: `there is no role \`${id}\``, help: meant([...roles.keys()], 'roles are named `resource/role`') };
+  if ((type === 'Resource' || type === 'PG::Database') && !resources.includes(id))
+    return { message: `there is no resource \`${id}\``, help: meant(resources, 'declare it in the configuration') };
+  if (type === 'PG::Table' || type === 'PG::Function') {
+    const slash = id.indexOf('/');
+    if (!resources.includes(id.slice(0, Math.max(0, slash))) || parseObjectName(id.slice(slash + 1)) === undefined)
+      return {
+        message: `\`${id}\` names no ${type === 'PG::Table' ? 'table' : 'function'} of a resource`,
+        help: 'write `resource/schema.name`, with a part that is not a plain lower-case name in double quotes',
+      };
+  }
+  return undefined;
+}

@@ -1,0 +1,391 @@
+/**
+ * Policy: may this principal do this, now? Newcomers start here. Cedar answers everything, in one language: who may ask for
+ * a role, approve, activate, connect, administer, read the record, and what each statement may touch. `schema.ts` has the
+ * words, `policies/` the shipped policies, `configuration.ts` reads `sallyport.yaml`, `_compile-role.ts` turns its roles
+ * into permits, `_request.ts` turns a question into what Cedar is asked, and this file puts them together and makes the
+ * answer: allow, deny, or denied with what would turn it into an allow.
+ *
+ * A few things no policy can give are refused here before Cedar is asked; their ids begin with `builtin:`.
+ */
+import type { Response } from '@cedar-policy/cedar-wasm/web';
+import type { Allow, CurableDenial, Cure, Decision, Deny } from '#core/decision.ts';
+import type { PrincipalId, RequestId, RoleName } from '#core/ids.ts';
+import { seconds } from '#core/instant.ts';
+import { administrators, type Principal } from '#core/principal.ts';
+import type { Role } from '#core/role.ts';
+import type { Need } from '#sql/needs.ts';
+import { createCedarInstances, type CedarInstances } from './_cedar.ts';
+import { compile, type Compiled, type CompiledRole } from './_compile.ts';
+import { assumeCured, distinctCures } from './_cure.ts';
+import { formatObjectName } from './_names.ts';
+import type { Decide, Lockout, PolicyEngine, PolicySet, StatementAnswer } from './engine.ts';
+import { maxNeeds, requestFor, requestForNeed, type CedarRequest, type Refusal } from './_request.ts';
+import type { Cured, Question, StatementQuestion } from './question.ts';
+import { schema } from './schema.ts';
+
+export type PolicyEngineOptions = {
+  /** The content of `@cedar-policy/cedar-wasm/web/cedar_wasm_bg.wasm`. */
+  readonly wasm: Uint8Array;
+  /** SHA-256 of the text's UTF-8 form in lower-case hex; this folder has no hash of its own. */
+  readonly sha256: (text: string) => string;
+};
+
+/** How many roles' policy sets are kept parsed; more are parsed again when they are asked about. */
+const slots = 64;
+
+export async function createPolicyEngine(options: PolicyEngineOptions): Promise<PolicyEngine & Recovering> {
+  const cedar = await createCedarInstances(options.wasm);
+  let judge: Judge | undefined;
+
+  const compiled = (set: PolicySet) => compile(set, cedar, options.sha256);
+  const decide = ((question: Question): Decision => {
+    if (judge === undefined) return denial('none', [], 'no policies are loaded', question);
+    return judge.decide(question);
+  }) as Decide;
+
+  return {
+    get version() {
+      return judge?.compiled.version ?? 'none';
+    },
+    get configuration() {
+      return judge?.compiled.configuration;
+    },
+    check: (set) => {
+      const outcome = compiled(set);
+      if (outcome.kind === 'faults') return outcome;
+      return { kind: 'sound', version: outcome.compiled.version, warnings: outcome.warnings };
+    },
+    load: (set) => {
+      const outcome = compiled(set);
+      if (outcome.kind === 'faults') return outcome;
+      judge = createJudge(outcome.compiled, cedar, 'live');
+      return { kind: 'loaded', version: outcome.compiled.version, warnings: outcome.warnings };
+    },
+    decide,
+    rolesThatGive: (ask) => judge?.rolesThatGive(ask) ?? [],
+    rolesFor: (principal) => judge?.rolesFor(principal) ?? [],
+    lockouts: (set, people) => {
+      const outcome = compiled(set);
+      return lockouts(
+        outcome.kind === 'compiled' ? createJudge(outcome.compiled, cedar, 'candidate') : undefined,
+        people,
+      );
+    },
+    settled: cedar.settled,
+  };
+}
+
+type Recovering = {
+  /** Resolves when the evaluator has a spare instance again after a fault. */
+  readonly settled: () => Promise<void>;
+};
+
+type Judge = Pick<PolicyEngine, 'rolesThatGive' | 'rolesFor'> & {
+  readonly compiled: Compiled;
+  readonly decide: (question: Question) => Decision;
+};
+
+type Answer =
+  | { readonly kind: 'allow'; readonly policies: readonly string[] }
+  | { readonly kind: 'deny'; readonly policies: readonly string[]; readonly because: string }
+  | { readonly kind: 'curable'; readonly policies: readonly string[]; readonly cures: readonly Cure[] };
+
+/** `prefix` keeps the evaluator's names for the policies in use apart from those of a set that is only looked at. */
+function createJudge(compiled: Compiled, cedar: CedarInstances, prefix: 'live' | 'candidate'): Judge {
+  const { version } = compiled;
+  // Sets parsed in the present instance, least recently used first. Names are reused: a parsed set under a name of its own
+  // would never be freed.
+  let parsed = new Map<RoleName | '', string>();
+  let parsedIn = 0;
+
+  const policySetId = (role: CompiledRole | undefined): string | Refusal => {
+    const key = role?.role.name ?? '';
+    const outcome = cedar.attempt((instance, generation) => {
+      if (generation !== parsedIn) {
+        const answer = instance.preparseSchema('schema', schema);
+        if (answer.type === 'failure') throw new Error('the schema does not parse');
+        parsed = new Map();
+        parsedIn = generation;
+      }
+      let id = parsed.get(key);
+      if (id === undefined) {
+        id = key === '' ? `${prefix}/base` : freeSlot(parsed, prefix);
+        const staticPolicies = role === undefined ? compiled.base : { ...compiled.base, ...role.policies };
+        const answer = instance.preparsePolicySet(id, { staticPolicies });
+        if (answer.type === 'failure') throw new Error('a policy set that was checked does not parse');
+      }
+      parsed.delete(key);
+      parsed.set(key, id);
+      return id;
+    });
+    return outcome.kind === 'done' ? outcome.value : { because: 'the policy evaluator failed' };
+  };
+
+  const evaluate = (request: CedarRequest, role: CompiledRole | undefined): Response | Refusal => {
+    const id = policySetId(role);
+    if (typeof id !== 'string') return id;
+    const outcome = cedar.attempt((instance) =>
+      instance.statefulIsAuthorized({
+        principal: request.principal,
+        action: request.action,
+        resource: request.resource,
+        context: request.context,
+        entities: request.entities,
+        preparsedPolicySetId: id,
+        preparsedSchemaName: 'schema',
+        validateRequest: true,
+      }),
+    );
+    // INVARIANT 1: a fault of the evaluator is a denial; the instance behind it has been replaced.
+    if (outcome.kind === 'fault') return { because: 'the policy evaluator failed' };
+    if (outcome.value.type === 'failure')
+      return { because: `the question is not one the policies know: ${outcome.value.errors[0]?.message ?? 'refused'}` };
+    return outcome.value.response;
+  };
+
+  /** Asks, and once more with the cures assumed when every forbid that stands in the way has one. */
+  const answer = (
+    ask: (cured: Cured | undefined) => CedarRequest | Refusal,
+    cured: Cured | undefined,
+    role?: CompiledRole,
+  ): Answer => {
+    const run = (assumed: Cured | undefined): Answer => {
+      const request = ask(assumed);
+      if ('because' in request) return { kind: 'deny', policies: [], because: request.because };
+      const response = evaluate(request, role);
+      if ('because' in response) return { kind: 'deny', policies: [], because: response.because };
+      const { decision, diagnostics } = response;
+      // Cedar skips a policy that fails while it is evaluated, a forbid too; then nobody knows what it would have said.
+      if (diagnostics.errors.length > 0)
+        return {
+          kind: 'deny',
+          policies: diagnostics.errors.map(({ policyId }) => policyId).toSorted(),
+          because: `the policy \`${diagnostics.errors[0]?.policyId}\` failed while it was evaluated`,
+        };
+      const policies = diagnostics.reason.toSorted();
+      if (decision === 'allow') return { kind: 'allow', policies };
+      if (policies.length === 0) return { kind: 'deny', policies, because: 'no policy permits it' };
+      const cures = policies.map((id) => compiled.cures.get(id));
+      const uncured = policies.filter((_, i) => cures[i] === undefined);
+      if (uncured.length > 0)
+        return { kind: 'deny', policies, because: `forbidden by ${uncured.map((id) => `\`${id}\``).join(', ')}` };
+      return { kind: 'curable', policies, cures: distinctCures(cures.filter((cure) => cure !== undefined)) };
+    };
+    const first = run(cured);
+    if (first.kind !== 'curable') return first;
+    // Nobody is sent to fetch what can't help.
+    const then = run(assumeCured(cured, first.cures));
+    if (then.kind === 'allow') return first;
+    const because =
+      then.kind === 'deny' ? then.because : `forbidden by ${then.policies.map((id) => `\`${id}\``).join(', ')}`;
+    return { kind: 'deny', policies: distinct([...first.policies, ...then.policies]), because };
+  };
+
+  const decideOne = (question: Exclude<Question, StatementQuestion>): Decision => {
+    const builtIn = refusedOutright(question);
+    if (builtIn !== undefined) return denial(version, [builtIn.policy], builtIn.because, question);
+    const role = question.action === 'connect' ? compiled.roles.get(question.grant.role) : undefined;
+    const found = answer((cured) => requestFor(question, compiled, cured), question.cured, role);
+    return decision(found, version);
+  };
+
+  const decideStatement = (question: StatementQuestion): StatementAnswer => {
+    const { needs } = question;
+    const deny = (policies: readonly string[], because: string): StatementAnswer => ({
+      kind: 'deny',
+      policies,
+      version,
+      because,
+      missing: needs,
+    });
+    const builtIn = refusedOutright(question);
+    if (builtIn !== undefined) return deny([builtIn.policy], builtIn.because);
+    const role = compiled.roles.get(question.role);
+    if (role === undefined) return deny([], 'there is no such role');
+    if (needs.length > maxNeeds) return deny([], `the statement needs more than ${maxNeeds} permissions`);
+    // `begin`, `show` and their like touch nothing that policy speaks about.
+    if (needs.length === 0) return allow(['builtin:needs-nothing'], version);
+
+    const judged = needs.map((need) => ({
+      need,
+      answer: answer((cured) => requestForNeed(question, role, need, cured), question.cured, role),
+    }));
+    const policies = (of: readonly { readonly answer: Answer }[]) =>
+      distinct(of.flatMap(({ answer: { policies } }) => policies));
+    const denied = judged.filter((item) => item.answer.kind === 'deny');
+    if (denied.length > 0) {
+      const because = denied[0]?.answer.kind === 'deny' ? denied[0].answer.because : 'no policy permits it';
+      return { kind: 'deny', policies: policies(denied), version, because, missing: denied.map(({ need }) => need) };
+    }
+    const curable = judged.filter((item) => item.answer.kind === 'curable');
+    if (curable.length === 0) return allow(policies(judged), version);
+    const cures = distinctCures(curable.flatMap(({ answer }) => (answer.kind === 'curable' ? answer.cures : [])));
+    // What cures one need must not be what forbids another.
+    const assumed = assumeCured(question.cured, cures);
+    const together = needs.map((need) => answer(() => requestForNeed(question, role, need, assumed), assumed, role));
+    const stillDenied = together.findIndex(({ kind }) => kind !== 'allow');
+    if (stillDenied !== -1)
+      return deny(policies(curable), 'what would cure one part of the statement does not cure the whole');
+    return {
+      kind: 'curable',
+      policies: policies(curable),
+      version,
+      cures,
+      because: 'it needs more before it is allowed',
+      missing: curable.map(({ need }) => need),
+    };
+  };
+
+  const writtenText = Object.values(compiled.base).join('\n');
+  const mentioned = (role: RoleName) => writtenText.includes(`"${role}"`);
+
+  const decide = (question: Question): Decision =>
+    question.action === 'statement' ? decideStatement(question) : decideOne(question);
+
+  const mayRequest = (principal: Principal, role: Role): boolean =>
+    decide({ action: 'request_role', principal, role: role.name, duration: seconds(1) }).kind !== 'deny';
+
+  return {
+    compiled,
+    decide,
+    rolesFor: (principal) =>
+      [...compiled.roles.values()].map(({ role }) => role).filter((role) => mayRequest(principal, role)),
+    rolesThatGive: ({ principal, resource, needs, context, limit = 3 }) => {
+      const found: RoleName[] = [];
+      if (needs.length === 0 || needs.length > maxNeeds) return found;
+      const candidates = [...compiled.roles.values()]
+        .filter((role) => role.resource.name === resource)
+        .toSorted((a, b) => breadth(a) - breadth(b) || (a.role.name < b.role.name ? -1 : 1));
+      for (const { role, policies } of candidates) {
+        if (found.length >= limit) break;
+        // Cheap first: what the role itself doesn't list can only come from a written policy.
+        const plausible =
+          needs.some((need) => `role:${role.name}:${generatedFor(need)}` in policies) || mentioned(role.name);
+        if (!plausible) continue;
+        if (!mayRequest(principal, role)) continue;
+        if (decideStatement({ action: 'statement', principal, role: role.name, needs, context }).kind !== 'deny')
+          found.push(role.name);
+      }
+      return found;
+    },
+  };
+}
+
+/** What no policy can give. */
+function refusedOutright(question: Question): { readonly policy: string; readonly because: string } | undefined {
+  const { principal } = question;
+  if (principal.state !== 'active')
+    return { policy: 'builtin:active-principals-only', because: 'the principal is not active' };
+  if (question.action === 'approve_request') {
+    const { requester, actsFor } = question.request;
+    // INVARIANT 2: not the requester nor anybody the requester acts for, whatever policy or rights say.
+    if (principal.id === requester || actsFor.includes(principal.id))
+      return { policy: 'builtin:nobody-approves-their-own', because: 'nobody approves their own request' };
+  }
+  if (question.action === 'activate_grant' || question.action === 'connect') {
+    if (principal.id !== question.grant.principal)
+      return { policy: 'builtin:own-grants-only', because: 'the grant is for somebody else' };
+  }
+  return undefined;
+}
+
+/** The one place that makes an allow. */
+function allow(policies: readonly string[], version: string): Allow {
+  const made = { kind: 'allow', policies, version } as const;
+  return made as typeof made & Allow;
+}
+
+function decision(answer: Answer, version: string): Decision {
+  switch (answer.kind) {
+    case 'allow':
+      return allow(answer.policies, version);
+    case 'deny':
+      return { ...answer, version } satisfies Deny;
+    case 'curable':
+      return { ...answer, version, because: 'it needs more before it is allowed' } satisfies CurableDenial;
+    default:
+      return answer satisfies never;
+  }
+}
+
+function denial(version: string, policies: readonly string[], because: string, question: Question): Deny {
+  const base = { kind: 'deny', policies, version, because } as const;
+  return question.action === 'statement' ? ({ ...base, missing: question.needs } as Deny) : base;
+}
+
+function freeSlot(parsed: Map<RoleName | '', string>, prefix: string): string {
+  const roles = [...parsed].filter(([key]) => key !== '');
+  const oldest = roles[0];
+  if (roles.length < slots || oldest === undefined) return `${prefix}/${roles.length}`;
+  parsed.delete(oldest[0]);
+  return oldest[1];
+}
+
+/** The last part of the id of the permit that a role would have for this need. */
+function generatedFor({ action, object }: Need): string {
+  return object.kind === 'database' ? `${action}:` : `${action}:${formatObjectName(object)}`;
+}
+
+/** How much a role gives: the fewer permits the narrower. */
+function breadth({ policies, role }: CompiledRole): number {
+  const columns = role.permissions.tables.reduce(
+    (sum, table) => sum + [table.select, table.insert, table.update].filter((columns) => columns === 'all').length,
+    0,
+  );
+  return Object.keys(policies).length * 2 + columns;
+}
+
+function distinct(ids: readonly string[]): readonly string[] {
+  return [...new Set(ids)].toSorted();
+}
+
+/** People tried before a lock-out is called one. */
+const maxPeople = 2000;
+
+function lockouts(judge: Judge | undefined, everybody: readonly Principal[]): readonly Lockout[] {
+  const found: Lockout[] = [];
+  const people = everybody.filter(({ kind, state }) => kind === 'user' && state === 'active').slice(0, maxPeople);
+  for (const what of ['principals', 'configuration'] as const) {
+    const reachable =
+      judge !== undefined &&
+      membersFirst(people, [administrators]).some(
+        (principal) => judge.decide({ action: 'administer', principal, what }).kind !== 'deny',
+      );
+    if (!reachable)
+      found.push({
+        what: 'administration',
+        name: what,
+        message: `nobody could administer ${what}`,
+        help: `leave a policy that lets somebody do it; the shipped ones let members of \`${administrators}\``,
+      });
+  }
+  for (const { role } of judge?.compiled.roles.values() ?? []) {
+    const { groups, count } = role.approvers;
+    let reached = 0;
+    for (const principal of membersFirst(people, groups)) {
+      const request = {
+        id: 'req_00000000000000000000000000' as RequestId,
+        // Somebody who is none of them: what matters is who could approve, not for whom.
+        requester: 'usr_00000000000000000000000000' as PrincipalId,
+        actsFor: [],
+        role: role.name,
+        duration: role.maxDuration,
+      };
+      if (judge?.decide({ action: 'approve_request', principal, request }).kind !== 'deny') reached += 1;
+      if (reached >= count) break;
+    }
+    if (reached < count)
+      found.push({
+        what: 'role',
+        name: role.name,
+        message: `a request for \`${role.name}\` needs ${count} ${count === 1 ? 'approver' : 'approvers'}, and ${reached === 0 ? 'nobody' : `only ${reached}`} could be`,
+        help: `its approvers are the members of ${groups.map((group) => `\`${group}\``).join(', ')}: add people to them, or name other groups`,
+      });
+  }
+  return found;
+}
+
+function membersFirst(people: readonly Principal[], groups: readonly string[]): readonly Principal[] {
+  const member = (principal: Principal) => principal.groups.some((group) => groups.includes(group));
+  return [...people.filter(member), ...people.filter((principal) => !member(principal))];
+}
