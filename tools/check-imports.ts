@@ -42,7 +42,7 @@ export const rules: Readonly<Record<string, Rule>> = {
   },
   identity: {
     folders: ['core'],
-    npm: ['@simplewebauthn/server', 'jose', '@peculiar/x509'],
+    npm: ['@simplewebauthn/server', 'jose', '@peculiar/x509', 'reflect-metadata'],
     node: ['node:crypto'],
   },
   app: { folders: ['core', 'log', 'policy', 'sql', 'store', 'identity'], npm: [], node: [] },
