@@ -1,0 +1,77 @@
+/** Carries the journal to the control plane, in order, for ever: an unreachable control plane is tried again and again. */
+import type { ControlPlane } from './control-plane.ts';
+import type { Journal } from './journal.ts';
+
+export type Shipper = AsyncDisposable & {
+  /** Resolves when everything durable at the time of the call has been stored, or `signal` aborts. */
+  readonly drain: (signal: AbortSignal) => Promise<void>;
+};
+
+export function startShipper(context: {
+  readonly journal: Journal;
+  readonly controlPlane: Pick<ControlPlane, 'ship'>;
+  readonly gatewayId: string;
+  /** Pause after the first failure; doubles up to thirty times that. */
+  readonly retryMs?: number;
+  readonly onFailure?: (error: unknown) => void;
+}): Shipper {
+  const { journal, controlPlane, gatewayId, retryMs = 1000 } = context;
+  let isStopped = false;
+  let storedUpTo = 0;
+  let wake: () => void = () => {};
+  let timer: NodeJS.Timeout | undefined;
+  const drained: { readonly number: number; readonly resolve: () => void }[] = [];
+
+  const pause = (ms?: number) =>
+    new Promise<void>((resolve) => {
+      wake = resolve;
+      if (ms !== undefined) timer = setTimeout(resolve, ms);
+    });
+  journal.onDurable(() => wake());
+
+  const run = async () => {
+    let failures = 0;
+    while (!isStopped) {
+      const batch = journal.unshipped();
+      if (batch.length === 0) {
+        await pause();
+        continue;
+      }
+      try {
+        const answer = await controlPlane.ship(gatewayId, batch);
+        if (answer.storedUpTo < (batch[0]?.number ?? 0)) throw new Error('control plane stored nothing of the batch');
+        storedUpTo = answer.storedUpTo;
+        journal.shipped(storedUpTo);
+        failures = 0;
+        for (const waiter of drained.splice(0)) {
+          if (waiter.number <= storedUpTo) waiter.resolve();
+          else drained.push(waiter);
+        }
+      } catch (error) {
+        context.onFailure?.(error);
+        failures = Math.min(failures + 1, 6);
+        await pause(Math.min(retryMs * 2 ** (failures - 1), retryMs * 30));
+        clearTimeout(timer);
+      }
+    }
+  };
+  const running = run();
+
+  return {
+    drain(signal) {
+      const number = journal.durableNumber;
+      if (number <= storedUpTo || signal.aborted) return Promise.resolve();
+      return new Promise((resolve) => {
+        drained.push({ number, resolve });
+        signal.addEventListener('abort', () => resolve(), { once: true });
+        wake();
+      });
+    },
+    async [Symbol.asyncDispose]() {
+      isStopped = true;
+      clearTimeout(timer);
+      wake();
+      await running;
+    },
+  };
+}
