@@ -13,13 +13,26 @@
  */
 import { createHash, randomBytes } from 'node:crypto';
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync, statSync, utimesSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  statSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir, userInfo } from 'node:os';
 import { join, resolve } from 'node:path';
 import { after } from 'node:test';
+import * as x509 from '@peculiar/x509';
 import pg from 'pg';
 import { type BinarySet, type EmbeddedPostgres, startEmbeddedPostgres } from '#store/embedded/embedded-postgres.ts';
 import { type DatabaseAddress, type Db, openDatabase } from '#store/database.ts';
+import { sampleAdmin, sampleDatabase, seedSample, setAdminPassword } from '#store/sample/sample-target.ts';
 import { migrate, readMigrations } from '#store/migrate.ts';
 
 /** What is needed of a test's context; `{ after }` of `node:test` does for a whole file. */
@@ -122,6 +135,135 @@ function clientOf(address: DatabaseAddress): pg.Client {
   const client = new pg.Client(typeof address === 'string' ? { connectionString: address } : { ...address });
   client.on('error', () => undefined);
   return client;
+}
+
+/** A target server of a test's own. */
+export type TestTarget = {
+  readonly host: string;
+  readonly port: number;
+  readonly database: string;
+  readonly adminUser: string;
+  readonly adminPassword: string;
+  /** PEM of the authority that signed its certificate (for `localhost` and 127.0.0.1), as file and as text. */
+  readonly caFile: string;
+  readonly ca: string;
+  readonly server: EmbeddedPostgres;
+  /** Configuration for `pg` as this login over TCP and TLS, the certificate verified. */
+  readonly login: (user: string, password: string) => pg.ClientConfig;
+  /** As the superuser, over the socket, in the target's database; one statement, or several without values. */
+  readonly query: (text: string, values?: unknown[]) => Promise<unknown[]>;
+  /** From now on the server logs each statement it gets; see `log`. */
+  readonly logStatements: () => Promise<void>;
+  /** All that the server has logged. */
+  readonly log: () => string;
+};
+
+/**
+ * A server of the test's own: the sample's database with 60 customers, over TCP on 127.0.0.1 with SCRAM and TLS. 15 is the
+ * version of the sample target, 18 that of the store.
+ */
+export async function testTarget(t: Cleanup, options: { readonly major?: 15 | 18 } = {}): Promise<TestTarget> {
+  const customers = 60;
+  const sample = join(root, 'src/store/sample');
+  const certificates = await testCertificates(t);
+  const { server, release } = await startCopy(
+    options.major === 18 ? 'store' : 'sample',
+    {
+      name: 'test target',
+      tcp: { port: 0, tls: { certFile: certificates.certFile, keyFile: certificates.keyFile } },
+    },
+    {
+      key: [customers, ...readdirSync(sample).map((name) => readFileSync(join(sample, name), 'utf8'))].join('\n'),
+      apply: (seeding) => seedSample(seeding, { customers }),
+    },
+  );
+  t.after(release);
+  const adminPassword = randomBytes(18).toString('base64url');
+  await setAdminPassword(server, adminPassword);
+  return {
+    host: '127.0.0.1',
+    port: server.port,
+    database: sampleDatabase,
+    adminUser: sampleAdmin,
+    adminPassword,
+    caFile: certificates.caFile,
+    ca: certificates.ca,
+    server,
+    login: (user, password) => ({
+      host: '127.0.0.1',
+      port: server.port,
+      database: sampleDatabase,
+      user,
+      password,
+      ssl: { ca: certificates.ca },
+    }),
+    query: (text, values) => query(server.connection(sampleDatabase), text, values),
+    logStatements: async () => {
+      await query(server.connection(), `alter system set log_statement = 'all'`);
+      await query(server.connection(), 'select pg_reload_conf()');
+    },
+    log: () => readFileSync(server.logFile, 'utf8'),
+  };
+}
+
+export type TestCertificates = {
+  readonly ca: string;
+  readonly caFile: string;
+  readonly certFile: string;
+  readonly keyFile: string;
+};
+
+/** An authority of the test's own and a certificate from it for `localhost` and 127.0.0.1, as PEM files. */
+export async function testCertificates(t: Cleanup): Promise<TestCertificates> {
+  const algorithm = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' };
+  const usages: KeyUsage[] = ['sign', 'verify'];
+  const authority = await crypto.subtle.generateKey(algorithm, true, usages);
+  const keys = await crypto.subtle.generateKey(algorithm, true, usages);
+  const notBefore = new Date(Date.now() - 3_600_000);
+  const notAfter = new Date(Date.now() + 86_400_000);
+  const issuer = await x509.X509CertificateGenerator.createSelfSigned({
+    serialNumber: '01',
+    name: 'CN=Sallyport test authority',
+    notBefore,
+    notAfter,
+    keys: authority,
+    signingAlgorithm: algorithm,
+    extensions: [
+      new x509.BasicConstraintsExtension(true, 0, true),
+      new x509.KeyUsagesExtension(x509.KeyUsageFlags.keyCertSign, true),
+    ],
+  });
+  const certificate = await x509.X509CertificateGenerator.create({
+    serialNumber: '02',
+    subject: 'CN=localhost',
+    issuer: issuer.subject,
+    notBefore,
+    notAfter,
+    publicKey: keys.publicKey,
+    signingKey: authority.privateKey,
+    signingAlgorithm: algorithm,
+    extensions: [
+      new x509.SubjectAlternativeNameExtension([
+        { type: 'dns', value: 'localhost' },
+        { type: 'ip', value: '127.0.0.1' },
+      ]),
+    ],
+  });
+  const folder = mkdtempSync(join(tmpdir(), 'sallyport-tls-'));
+  t.after(() => rmSync(folder, { recursive: true, force: true }));
+  const write = (name: string, text: string): string => {
+    const file = join(folder, name);
+    writeFileSync(file, text, { mode: 0o600 });
+    return file;
+  };
+  const key = x509.PemConverter.encode(await crypto.subtle.exportKey('pkcs8', keys.privateKey), 'PRIVATE KEY');
+  const ca = issuer.toString('pem');
+  return {
+    ca,
+    caFile: write('ca.pem', ca),
+    certFile: write('server.crt', certificate.toString('pem')),
+    keyFile: write('server.key', key),
+  };
 }
 
 type ServerOptions = Omit<Parameters<typeof startEmbeddedPostgres>[0], 'dataDir' | 'binaries' | 'durable'>;
