@@ -28,8 +28,9 @@ import {
 import { tmpdir, userInfo } from 'node:os';
 import { join, resolve } from 'node:path';
 import { after } from 'node:test';
-import * as x509 from '@peculiar/x509';
 import pg from 'pg';
+import type { Instant } from '#core/instant.ts';
+import { createAuthority, issueServerCertificate } from '#identity/certificate-authority.ts';
 import { type BinarySet, type EmbeddedPostgres, startEmbeddedPostgres } from '#store/embedded/embedded-postgres.ts';
 import { type DatabaseAddress, type Db, openDatabase } from '#store/database.ts';
 import { sampleAdmin, sampleDatabase, seedSample, setAdminPassword } from '#store/sample/sample-target.ts';
@@ -215,40 +216,10 @@ export type TestCertificates = {
 
 /** An authority of the test's own and a certificate from it for `localhost` and 127.0.0.1, as PEM files. */
 export async function testCertificates(t: Cleanup): Promise<TestCertificates> {
-  const algorithm = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' };
-  const usages: KeyUsage[] = ['sign', 'verify'];
-  const authority = await crypto.subtle.generateKey(algorithm, true, usages);
-  const keys = await crypto.subtle.generateKey(algorithm, true, usages);
-  const notBefore = new Date(Date.now() - 3_600_000);
-  const notAfter = new Date(Date.now() + 86_400_000);
-  const issuer = await x509.X509CertificateGenerator.createSelfSigned({
-    serialNumber: '01',
-    name: 'CN=Sallyport test authority',
-    notBefore,
-    notAfter,
-    keys: authority,
-    signingAlgorithm: algorithm,
-    extensions: [
-      new x509.BasicConstraintsExtension(true, 0, true),
-      new x509.KeyUsagesExtension(x509.KeyUsageFlags.keyCertSign, true),
-    ],
-  });
-  const certificate = await x509.X509CertificateGenerator.create({
-    serialNumber: '02',
-    subject: 'CN=localhost',
-    issuer: issuer.subject,
-    notBefore,
-    notAfter,
-    publicKey: keys.publicKey,
-    signingKey: authority.privateKey,
-    signingAlgorithm: algorithm,
-    extensions: [
-      new x509.SubjectAlternativeNameExtension([
-        { type: 'dns', value: 'localhost' },
-        { type: 'ip', value: '127.0.0.1' },
-      ]),
-    ],
-  });
+  const from = { clock: { now: () => Date.now() as Instant }, random: randomBytes };
+  const authority = await createAuthority(from);
+  const names = { dns: ['localhost'], ips: ['127.0.0.1'] };
+  const server = await issueServerCertificate(authority, { ...from, names });
   const folder = mkdtempSync(join(tmpdir(), 'sallyport-tls-'));
   t.after(() => rmSync(folder, { recursive: true, force: true }));
   const write = (name: string, text: string): string => {
@@ -256,13 +227,11 @@ export async function testCertificates(t: Cleanup): Promise<TestCertificates> {
     writeFileSync(file, text, { mode: 0o600 });
     return file;
   };
-  const key = x509.PemConverter.encode(await crypto.subtle.exportKey('pkcs8', keys.privateKey), 'PRIVATE KEY');
-  const ca = issuer.toString('pem');
   return {
-    ca,
-    caFile: write('ca.pem', ca),
-    certFile: write('server.crt', certificate.toString('pem')),
-    keyFile: write('server.key', key),
+    ca: authority.certificatePem,
+    caFile: write('ca.pem', authority.certificatePem),
+    certFile: write('server.crt', server.certificatePem),
+    keyFile: write('server.key', server.privateKeyPem.reveal()),
   };
 }
 
