@@ -1,0 +1,7 @@
+/** The examples at the end of a command's help: what it is for, then what to type. */
+import type { Command } from 'commander';
+
+export function examples(command: Command, ...list: readonly (readonly [what: string, type: string])[]): Command {
+  const lines = list.flatMap(([what, type]) => [`  # ${what}`, `  $ ${type}`]);
+  return command.addHelpText('after', `\nExamples:\n${lines.join('\n')}`);
+}
