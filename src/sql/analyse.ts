@@ -1,24 +1,103 @@
-import { otherNeed, type Analysis } from './needs.ts';
+/**
+ * A text becomes statements, and each statement what it needs. The parser is PostgreSQL's own; what the server resolves
+ * later (names, functions, casts) is resolved here in the same way from a snapshot of its catalogue.
+ *
+ * What this can't see: triggers, rules, column defaults, check constraints, row-level policies, views' inner queries,
+ * functions behind indexes and types, implicit casts. They run with rights that the database checks; the database role
+ * stays the second fence.
+ */
+import type { Node } from '@pgsql/types';
+import { createCollector } from './_collector.ts';
+import type { Place, Walk } from './_place.ts';
+import { Undecidable } from './_tree.ts';
+import { tagOf, walkQuery, walkStatement, type Walked } from './_utility.ts';
 import type { Names, UnknownNames } from './names.ts';
-import type { Parser } from './parser.ts';
+import { otherNeed, type Analysis, type Need, type StatementAnalysis, type StatementClass } from './needs.ts';
+import { parseText, type Parser } from './parser.ts';
+
+/** In UTF-16 units. Parsing costs about 20 ms for 35 kB, and a longer text would stall other sessions. */
+export const longestText = 1_048_576;
 
 /** What each statement of a text needs. Never throws: what can't be analysed needs `other`. */
-export function analyse(_parser: Parser, text: string, _names: Names | UnknownNames): Analysis {
+export function analyse(parser: Parser, text: string, names: Names | UnknownNames): Analysis {
+  if (text.length > longestText) {
+    return undecidable(text, `its text is longer than ${longestText} characters`);
+  }
+  const parsed = parseText(parser, text);
+  if (parsed.kind === 'unparsable') return parsed;
+  if (parsed.kind === 'failed') return undecidable(text, 'the parser could not cope with it');
+  const statements: StatementAnalysis[] = [];
+  const prepared = new Map(names.prepared);
+  const endsChangeNames = 'unknownPath' in names || (names.changedInTransaction ?? true);
+  let now: Names | UnknownNames = { ...names, prepared };
+  for (const { node, text: own } of parsed.statements) {
+    const statement = analyseStatement(parser, node, own, now);
+    statements.push(statement);
+    if (statement.prepares !== undefined) prepared.set(statement.prepares.name, statement.prepares.text);
+    if (statement.deallocates === 'all') prepared.clear();
+    else if (statement.deallocates !== undefined) prepared.delete(statement.deallocates.name);
+    // INVARIANT 7: what stands after `set search_path` in the same string is not judged by the old path.
+    if (statement.mayChangeNames || (statement.endsTransaction && endsChangeNames)) {
+      now = { unknownPath: true, catalogue: names.catalogue, prepared };
+    }
+  }
+  return { kind: 'statements', statements };
+}
+
+function undecidable(text: string, because: string): Analysis {
+  return { kind: 'statements', statements: [refusal(text, '', because)] };
+}
+
+function refusal(text: string, tag: string, because: string): StatementAnalysis {
   return {
-    kind: 'statements',
-    statements: [
-      {
-        text,
-        tag: '',
-        class: 'dangerous',
-        needs: [otherNeed],
-        hasWhere: undefined,
-        functions: [],
-        copy: undefined,
-        mayChangeNames: true,
-        endsTransaction: false,
-        because: 'it was not analysed',
-      },
-    ],
+    text,
+    tag,
+    class: 'dangerous',
+    needs: [otherNeed],
+    hasWhere: undefined,
+    functions: [],
+    copy: undefined,
+    mayChangeNames: true,
+    endsTransaction: true,
+    because,
   };
+}
+
+function analyseStatement(parser: Parser, node: Node, text: string, names: Names | UnknownNames): StatementAnalysis {
+  const collector = createCollector();
+  const walk: Walk = { names, collector, query: walkQuery };
+  const place: Place = { walk, scope: undefined, ctes: undefined };
+  const prepared = (name: string): Node | undefined => {
+    const known = names.prepared?.get(name);
+    const parsed = known === undefined ? undefined : parseText(parser, known);
+    return parsed?.kind === 'statements' && parsed.statements.length === 1 ? parsed.statements[0]?.node : undefined;
+  };
+  let walked: Walked;
+  try {
+    walked = walkStatement(node, place, prepared);
+  } catch (error) {
+    // A RangeError comes from a statement that is nested too deeply; any other fault of the walker closes as well.
+    const because = error instanceof Undecidable ? error.message : 'it is too deep or too strange to be walked';
+    const missing = error instanceof Undecidable ? error.missing : undefined;
+    return { ...refusal(text, tagOf(node), because), ...(missing === undefined ? {} : { missing }) };
+  }
+  const needs = collector.needs();
+  return {
+    text,
+    tag: walked.tag,
+    class: collector.isDangerous() ? 'dangerous' : (walked.class ?? classOf(needs)),
+    needs,
+    hasWhere: walked.hasWhere,
+    functions: collector.functions(),
+    copy: walked.copy,
+    mayChangeNames: collector.mayChangeNames(),
+    endsTransaction: walked.endsTransaction ?? false,
+    ...(walked.prepares === undefined ? {} : { prepares: { name: walked.prepares, text } }),
+    ...(walked.deallocates === undefined ? {} : { deallocates: walked.deallocates }),
+  };
+}
+
+function classOf(needs: readonly Need[]): StatementClass {
+  if (needs.some(({ action }) => action === 'ddl')) return 'ddl';
+  return needs.every(({ action }) => action === 'select') ? 'read' : 'write';
 }

@@ -45,7 +45,8 @@ export type Catalogue = {
   readonly operators: ReadonlyMap<string, readonly UserOperator[]>;
   /** By the name of the target type, without its schema. */
   readonly casts: ReadonlyMap<string, readonly UserCast[]>;
-  readonly schemas: ReadonlySet<string>;
+  /** The server's version as a number: 150004 for 15.4. */
+  readonly version: number;
   /** The name of the database, which may be written before schema and table. */
   readonly database: string;
 };
@@ -53,4 +54,159 @@ export type Catalogue = {
 /** A name of PostgreSQL can't contain NUL, so the key is unambiguous. */
 export function relationKey(schema: string, name: string): string {
   return `${schema}\u0000${name}`;
+}
+
+/**
+ * One row with one column of type text: the catalogue of the database it runs in, as JSON for `parseCatalogue`. Run it with
+ * a search_path of `pg_catalog` only; every operator in it meets types for which PostgreSQL has an exact match of its own.
+ * Takes a few tens of milliseconds on an ordinary database and gives about 400 kB, most of it PostgreSQL's own functions.
+ */
+export const catalogueQuery = `
+select pg_catalog.json_build_object(
+  'version', pg_catalog.current_setting('server_version_num')::pg_catalog.int4,
+  'database', pg_catalog.current_database(),
+  'relations', (
+    select pg_catalog.json_agg(pg_catalog.json_build_array(n.nspname, c.relname, c.relkind, a.columns, a.generated, k.constraints))
+    from pg_catalog.pg_class c
+    join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+    left join lateral (
+      select pg_catalog.json_agg(attname order by attnum) as columns,
+        pg_catalog.json_agg(attname order by attnum) filter (where attgenerated <> '') as generated
+      from pg_catalog.pg_attribute
+      where attrelid = c.oid and attnum > 0 and not attisdropped
+    ) a on true
+    left join lateral (
+      select pg_catalog.json_object_agg(r.conname, (
+          select pg_catalog.json_agg(t.attname)
+          from pg_catalog.pg_attribute t
+          where t.attrelid = c.oid and t.attnum = any (r.conkey)
+        )) as constraints
+      from pg_catalog.pg_constraint r
+      where r.conrelid = c.oid and r.contype in ('p', 'u', 'x')
+    ) k on true
+    where c.relkind in ('r', 'p', 'v', 'm', 'S', 'f') and n.nspname <> 'pg_toast'
+  ),
+  'routines', (
+    select pg_catalog.json_agg(pg_catalog.json_build_array(
+      n.nspname, p.proname, p.prokind, p.provolatile, l.lanname, p.prosecdef, p.oid < '16384'::pg_catalog.oid,
+      p.pronargs - p.pronargdefaults, case when p.provariadic = '0'::pg_catalog.oid then p.pronargs end))
+    from pg_catalog.pg_proc p
+    join pg_catalog.pg_namespace n on n.oid = p.pronamespace
+    join pg_catalog.pg_language l on l.oid = p.prolang
+  ),
+  'operators', (
+    select pg_catalog.json_agg(pg_catalog.json_build_array(n.nspname, o.oprname, f.nspname, p.proname))
+    from pg_catalog.pg_operator o
+    join pg_catalog.pg_namespace n on n.oid = o.oprnamespace
+    join pg_catalog.pg_proc p on p.oid = o.oprcode
+    join pg_catalog.pg_namespace f on f.oid = p.pronamespace
+    join pg_catalog.pg_language l on l.oid = p.prolang
+    where o.oid >= '16384'::pg_catalog.oid and l.lanname not in ('c', 'internal')
+  ),
+  'casts', (
+    select pg_catalog.json_agg(pg_catalog.json_build_array(t.typname, f.nspname, p.proname))
+    from pg_catalog.pg_cast k
+    join pg_catalog.pg_type t on t.oid = k.casttarget
+    join pg_catalog.pg_proc p on p.oid = k.castfunc
+    join pg_catalog.pg_namespace f on f.oid = p.pronamespace
+    join pg_catalog.pg_language l on l.oid = p.prolang
+    where k.oid >= '16384'::pg_catalog.oid and l.lanname not in ('c', 'internal')
+  )
+)::pg_catalog.text`;
+
+/**
+ * One row: the effective search path as a JSON array, and the user. It must run in the very session that is judged. In a
+ * transaction that has failed it can't run; the path is unknown then.
+ */
+export const namesQuery =
+  'select pg_catalog.array_to_json(pg_catalog.current_schemas(true))::pg_catalog.text, current_user::pg_catalog.text';
+
+type RelationRow = readonly [
+  schema: string,
+  name: string,
+  kind: string,
+  columns: readonly string[] | null,
+  generated: readonly string[] | null,
+  constraints: Readonly<Record<string, readonly string[] | null>> | null,
+];
+type RoutineRow = readonly [
+  schema: string,
+  name: string,
+  kind: string,
+  volatility: string,
+  language: string,
+  securityDefiner: boolean,
+  builtin: boolean,
+  fewest: number,
+  most: number | null,
+];
+type Document = {
+  readonly version: number;
+  readonly database: string;
+  readonly relations: readonly RelationRow[] | null;
+  readonly routines: readonly RoutineRow[] | null;
+  readonly operators: readonly (readonly [string, string, string, string])[] | null;
+  readonly casts: readonly (readonly [string, string, string])[] | null;
+};
+
+const relationKinds: Readonly<Record<string, RelationKind>> = {
+  r: 'table',
+  p: 'partitioned table',
+  v: 'view',
+  m: 'materialized view',
+  S: 'sequence',
+  f: 'foreign table',
+};
+const routineKinds: Readonly<Record<string, Routine['kind']>> = {
+  f: 'function',
+  p: 'procedure',
+  a: 'aggregate',
+  w: 'window',
+};
+const volatilities: Readonly<Record<string, Routine['volatility']>> = { i: 'immutable', s: 'stable', v: 'volatile' };
+
+/** Reads what `catalogueQuery` returned. The text comes from the target's own server and is taken at its word. */
+export function parseCatalogue(json: string): Catalogue {
+  const document = JSON.parse(json) as Document;
+  const relations = new Map<string, Relation>();
+  for (const [schema, name, kind, columns, generated, constraints] of document.relations ?? []) {
+    relations.set(relationKey(schema, name), {
+      schema,
+      name,
+      kind: relationKinds[kind] ?? 'table',
+      columns: columns ?? [],
+      generated: generated ?? [],
+      constraints: Object.fromEntries(Object.entries(constraints ?? {}).map(([key, list]) => [key, list ?? []])),
+    });
+  }
+  const routines = new Map<string, Routine[]>();
+  for (const [schema, name, kind, volatility, language, securityDefiner, builtin, fewest, most] of document.routines ??
+    []) {
+    append(routines, name, {
+      schema,
+      name,
+      kind: routineKinds[kind] ?? 'function',
+      volatility: volatilities[volatility] ?? 'volatile',
+      language,
+      securityDefiner,
+      builtin,
+      fewest,
+      most,
+    });
+  }
+  const operators = new Map<string, UserOperator[]>();
+  for (const [schema, name, functionSchema, functionName] of document.operators ?? []) {
+    append(operators, name, { schema, name, function: { schema: functionSchema, name: functionName } });
+  }
+  const casts = new Map<string, UserCast[]>();
+  for (const [targetType, schema, name] of document.casts ?? []) {
+    append(casts, targetType, { targetType, function: { schema, name } });
+  }
+  return { relations, routines, operators, casts, version: document.version, database: document.database };
+}
+
+function append<V>(map: Map<string, V[]>, key: string, value: V): void {
+  const list = map.get(key);
+  if (list === undefined) map.set(key, [value]);
+  else list.push(value);
 }

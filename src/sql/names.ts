@@ -6,6 +6,11 @@ export type Names = {
   /** The effective schemas in order, as `current_schemas(true)` returns them: with pg_temp_N and pg_catalog. */
   readonly searchPath: readonly string[];
   readonly user: string;
+  /**
+   * Did a statement with `mayChangeNames` run in the transaction that is open now? Its end would take that back, so what
+   * follows it in the same text can't be judged by this path. Taken for true when it isn't said.
+   */
+  readonly changedInTransaction?: boolean;
   /** The session's prepared statements: the text of the `prepare`, or of the protocol's Parse message, by name. */
   readonly prepared?: ReadonlyMap<string, string>;
 };

@@ -1,0 +1,55 @@
+import type { FunctionName, Relation } from './catalogue.ts';
+import type { Need, PgAction, PgObject } from './needs.ts';
+
+/** Gathers what one statement needs while it is walked. */
+export type Collector = {
+  readonly onTable: (action: PgAction, relation: Relation, columns: readonly string[]) => void;
+  readonly onDatabase: (action: PgAction) => void;
+  /** The function is called by name; `needsCall` unless it is harmless. */
+  readonly calls: (called: FunctionName, needsCall: boolean) => void;
+  /** What is done is dangerous in itself, whoever may do it. */
+  readonly danger: () => void;
+  readonly changesNames: () => void;
+  readonly needs: () => Need[];
+  readonly functions: () => string[];
+  readonly isDangerous: () => boolean;
+  readonly mayChangeNames: () => boolean;
+};
+
+export function createCollector(): Collector {
+  const found = new Map<string, { action: PgAction; object: PgObject; columns: Set<string> }>();
+  const functions = new Set<string>();
+  let dangerous = false;
+  let names = false;
+
+  function add(action: PgAction, object: PgObject, columns: readonly string[]): void {
+    // NUL can't be part of a name, so the key is unambiguous.
+    const key = [action, object.kind, ...(object.kind === 'database' ? [] : [object.schema, object.name])].join('\0');
+    let entry = found.get(key);
+    if (entry === undefined) {
+      entry = { action, object, columns: new Set() };
+      found.set(key, entry);
+    }
+    for (const column of columns) entry.columns.add(column);
+  }
+
+  return {
+    onTable: (action, { schema, name }, columns) => add(action, { kind: 'table', schema, name }, columns),
+    onDatabase: (action) => add(action, { kind: 'database' }, []),
+    calls({ schema, name }, needsCall) {
+      functions.add(`${schema}.${name}`);
+      if (needsCall) add('call', { kind: 'function', schema, name }, []);
+    },
+    danger() {
+      dangerous = true;
+    },
+    changesNames() {
+      names = true;
+    },
+    needs: () =>
+      [...found.values()].map(({ action, object, columns }) => ({ action, object, columns: [...columns].toSorted() })),
+    functions: () => [...functions].toSorted(),
+    isDangerous: () => dangerous,
+    mayChangeNames: () => names,
+  };
+}
