@@ -174,7 +174,12 @@ export async function testTarget(t: Cleanup, options: { readonly major?: 15 | 18
       tcp: { port: 0, tls: { certFile: certificates.certFile, keyFile: certificates.keyFile } },
     },
     {
-      key: [customers, ...readdirSync(sample).map((name) => readFileSync(join(sample, name), 'utf8'))].join('\n'),
+      key: [
+        customers,
+        ...readdirSync(sample)
+          .filter((name) => !name.endsWith('.test.ts'))
+          .map((name) => readFileSync(join(sample, name), 'utf8')),
+      ].join('\n'),
       apply: (seeding) => seedSample(seeding, { customers }),
     },
   );

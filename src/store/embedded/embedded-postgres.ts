@@ -352,15 +352,16 @@ export class EmbeddedPostgres implements AsyncDisposable {
       jit: 'off',
       // The worker processes of 18 are for disks slower than the ones this runs on.
       ...(this.major >= 18 ? { io_method: 'sync' } : {}),
-      ...(this.#durable ? {} : { fsync: 'off', synchronous_commit: 'off', full_page_writes: 'off' }),
+      ...(this.#durable ? {} : { fsync: 'off', full_page_writes: 'off' }),
       timezone: 'UTC',
       log_timezone: 'UTC',
       log_destination: 'stderr',
       logging_collector: 'off',
       log_line_prefix: '%m [%p] ',
       log_checkpoints: 'off',
-      // INVARIANT 10: statements carry values, and so do the details of an error (`Key (email)=(…) exists`).
-      log_min_error_statement: 'panic',
+      // INVARIANT 10: an error's text carries values (`invalid input syntax for type integer: "…"`), and so do its
+      // details and its statement. Errors are for the client, who gets them; the log has what happens to the server.
+      log_min_messages: 'log',
       log_error_verbosity: 'terse',
       ...settings,
     };
