@@ -18,6 +18,8 @@ export type SignRequest = {
   readonly tail?: Uint8Array;
   readonly type?: string;
   readonly crossOrigin?: boolean;
+  /** Further members of the client data, such as `topOrigin`. */
+  readonly clientData?: Readonly<Record<string, unknown>>;
 };
 
 export type SoftwarePasskey = {
@@ -43,6 +45,7 @@ export function newPasskey(algorithm: PasskeyAlgorithm = 'ES256', rsaBits = 2048
           challenge: Buffer.from(request.challenge).toString('base64url'),
           origin: request.origin,
           crossOrigin: request.crossOrigin ?? false,
+          ...request.clientData,
         }),
       );
       const flagsAndCounter = Buffer.alloc(5);
