@@ -23,6 +23,8 @@ export function earlierCheckpointSize(path: string): number | undefined {
 
 export type Listed = { readonly path: string; readonly size: number; readonly sha256: string };
 
+/** Names of letters, digits and inner dots: no path leads out of the folder. */
+const pathSpelling = /^[a-z0-9]+(?:\.[a-z0-9]+)*(?:\/[a-z0-9]+(?:\.[a-z0-9]+)*)*$/;
 const heading = 'sallyport/log-copy/v1';
 
 export function sha256Hex(bytes: Uint8Array): string {
@@ -44,8 +46,9 @@ export function parseManifest(text: string): { origin: string; files: Map<string
   const files = new Map<string, Listed>();
   let before = '';
   for (const line of lines) {
-    const [, sha256, size, path] = /^([0-9a-f]{64}) (0|[1-9][0-9]{0,15}) ([a-z0-9./]+)$/.exec(line) ?? [];
+    const [, sha256, size, path] = /^([0-9a-f]{64}) (0|[1-9][0-9]{0,15}) (.+)$/.exec(line) ?? [];
     if (sha256 === undefined || size === undefined || path === undefined || path <= before) return undefined;
+    if (!pathSpelling.test(path)) return undefined;
     files.set(path, { path, size: Number(size), sha256 });
     before = path;
   }

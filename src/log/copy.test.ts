@@ -124,7 +124,7 @@ function newLog() {
     add('request.approved', {
       actor: bob.id,
       subjects: { request: object.request, proof: object.id, ...over.subjects },
-      content: { proof: evidence as unknown as Json },
+      content: { proof: evidence },
       ...(over.key === undefined ? {} : { key: over.key }),
     });
   };
@@ -507,6 +507,35 @@ test('copy: a content under another key of the same id, or moved to another entr
   const keys = `{"keys":{"ck_ada":"${Buffer.alloc(32, 1).toString('base64url')}"},"v":1}`;
   const wrongKey = await verify(signAgain(new Map(files).set('keys.json', Buffer.from(keys)), log));
   assert.match(wrongKey.faults[0]?.what ?? '', /other_key/);
+});
+
+test('copy: a hostile one costs little and leads nowhere', async () => {
+  const log = await storyLog();
+  const files = await log.copy();
+  const huge = signCheckpoint({ size: 9_007_199_254_740_991, root: emptyRoot }, log.signer);
+  const report = await verify(signAgain(new Map(files).set('checkpoint', Buffer.from(huge)), log));
+  assert.match(report.faults[0]?.what ?? '', /more than the copy can hold/);
+
+  const listed = [{ path: '../outside', size: 0, sha256: sha256Hex(new Uint8Array()) }];
+  const note = signNote(manifestText(log.signer.name, listed), log.signer);
+  const asked: string[] = [];
+  const escaped = await verifyCopy(
+    {
+      read: (path) => {
+        asked.push(path);
+        return Promise.resolve(path === 'manifest' ? Buffer.from(note) : files.get(path));
+      },
+      list: () => Promise.resolve([...files.keys()]),
+    },
+    {},
+  );
+  assert.ok(escaped.faults.some(({ path, what }) => path === 'manifest' && what === 'not a list of files'));
+  assert.ok(!asked.includes('../outside'));
+
+  log.add('request.approved', { actor: log.bob.id, subjects: { proof: '\u001b[2Jclear' } });
+  await log.sequence();
+  const printed = (await verify(await log.copy())).faults;
+  assert.equal(printed[0]?.what, '`\uFFFD[2Jclear` is not the id of a proof');
 });
 
 test('receipts: each entry has one that verifies alone, and any change voids it', async () => {

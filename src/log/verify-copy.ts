@@ -123,11 +123,14 @@ class Verification {
     const keys = keysText === undefined ? undefined : parseContentKeys(keysText);
     if (keys !== undefined) this.#keys = keys;
     else if (keysText !== undefined) this.#fault({ path: paths.contentKeys, what: 'not a list of content keys' });
-    if (checkpoint !== undefined) {
+    if (checkpoint !== undefined && checkpoint.size / tileWidth > present.size) {
+      // Otherwise a size made up by somebody with a key of their own would keep us busy for ever.
+      this.#fault({ path: paths.checkpoint, what: `signs ${checkpoint.size} entries, more than the copy can hold` });
+    } else if (checkpoint !== undefined) {
       this.#checkpoint = checkpoint;
       await this.#readTree(checkpoint, await this.#readEarlierCheckpoints(present, checkpoint, key));
     }
-    await this.#compareFiles(present, checkpoint !== undefined);
+    await this.#compareFiles(present, this.#checkpoint !== undefined);
   }
 
   async #readKey(trusted: string | undefined): Promise<NoteVerifier | undefined> {
@@ -370,7 +373,9 @@ class Verification {
   }
 
   #fault(fault: CopyFault): void {
-    if (this.#faults.length < maxFaults) this.#faults.push(fault);
+    // What a file says may be hostile, and a fault is printed: control characters would write to the terminal.
+    if (this.#faults.length < maxFaults)
+      this.#faults.push({ ...fault, what: fault.what.replace(/\p{Cc}/gu, '\uFFFD') });
     else this.#counts.moreFaults += 1;
   }
 }
