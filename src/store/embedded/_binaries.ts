@@ -46,8 +46,9 @@ export function findBinaries(set: BinarySet): Binaries {
 
 /**
  * Makes the links between library names that npm packages can't carry. The package lists them and its install script
- * makes them; where scripts are off we do. Returns a folder for the library search path when the package's own
- * folder is read-only and the links had to be made in `privateFolder`.
+ * makes them; where scripts are off we do. Returns a library search path when the package's own folder is read-only and the
+ * links had to be made in `privateFolder`. (The package's own is in it as well: a library that is found through a link
+ * looks for its neighbours beside the link.)
  */
 export function ensureLibraryLinks(binaries: Binaries, privateFolder: string): string | undefined {
   const missing = readLinks(binaries.root).filter(({ link }) => !existsSync(link));
@@ -62,7 +63,7 @@ export function ensureLibraryLinks(binaries: Binaries, privateFolder: string): s
   rmSync(privateFolder, { recursive: true, force: true });
   mkdirSync(privateFolder, { recursive: true, mode: 0o755 });
   for (const { file, link } of missing) makeLink(file, join(privateFolder, basename(link)));
-  return privateFolder;
+  return `${privateFolder}:${join(binaries.root, 'native', 'lib')}`;
 }
 
 function readLinks(root: string): { readonly file: string; readonly link: string }[] {

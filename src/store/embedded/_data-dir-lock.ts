@@ -37,7 +37,7 @@ export class DataDirLock implements Disposable {
       });
     }
     try {
-      database.exec('pragma busy_timeout = 0; begin exclusive');
+      database.exec('pragma busy_timeout = 0; pragma journal_mode = memory; begin exclusive');
     } catch (cause) {
       database.close();
       if (!isBusy(cause))

@@ -89,10 +89,13 @@ function tryRun(
   prefix: readonly string[],
   as?: Account,
 ): Promise<{ readonly ok: boolean; readonly output: string }> {
-  const command: readonly string[] = [...prefix, binaries.postgres, '--version'];
-  const [first = binaries.postgres, ...rest] = command;
-  // Started in the data directory: an account that can't enter it fails here and not half-way.
-  return run([first, ...rest], { env, cwd: dataDir, uid: as?.uid, gid: as?.gid, timeoutMs: 20_000 });
+  // The shell enters the data directory as the account, so one that can't fails here and not half-way.
+  return run(['/bin/sh', '-c', 'cd "$0" && exec "$@"', dataDir, ...prefix, binaries.postgres, '--version'], {
+    env,
+    uid: as?.uid,
+    gid: as?.gid,
+    timeoutMs: 20_000,
+  });
 }
 
 function findAccount(): Account | undefined {
