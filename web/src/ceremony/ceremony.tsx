@@ -103,8 +103,8 @@ function Offered(props: {
   const now = useNow(1000);
   const left = (Date.parse(offer.expiresAt) - now) / 1000;
   const isOver = left <= 0 && !isSigning;
-  const plain = offer.words.filter((word) => word.technical !== true);
-  const technical = offer.words.filter((word) => word.technical === true);
+  const plain = offer.words.filter((word) => !word.technical);
+  const technical = offer.words.filter((word) => word.technical);
   return (
     <>
       <div className="rounded-lg bg-sunken p-4">

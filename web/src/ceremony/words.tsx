@@ -1,6 +1,6 @@
 import type { ProofOffer } from '#contract/views.ts';
 
-type Word = ProofOffer['words'][number];
+type Word = Pick<ProofOffer['words'][number], 'label' | 'value'>;
 
 /** The words of an offer, exactly as they came: every label and every value, line breaks kept, nothing added. */
 export function Words({ words, small }: { readonly words: readonly Word[]; readonly small?: boolean }) {

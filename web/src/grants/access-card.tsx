@@ -24,7 +24,7 @@ export function AccessCard({ grant }: { readonly grant: GrantView }) {
         )}
       </div>
       {grant.endsAt !== null && <TimeLeft until={grant.endsAt} of={grant.seconds} />}
-      <Copyable text={`sally connect ${grant.resource}`} what="connect command" />
+      <Copyable text={`sally connect ${grant.role}`} what="connect command" />
     </Card>
   );
 }

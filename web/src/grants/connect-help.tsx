@@ -19,11 +19,14 @@ export function ConnectHelp({ grant }: { readonly grant: GrantView }) {
       <Card className="flex flex-col gap-6">
         <div className="flex flex-col gap-2">
           <p className="text-sm text-soft">In a shell, with psql:</p>
-          <Copyable text={`sally connect ${grant.resource}`} what="connect command" />
+          <Copyable text={`sally connect ${grant.role}`} what="connect command" />
         </div>
         <div className="flex flex-col gap-2">
           <p className="text-sm text-soft">With any other program that reads the PG variables:</p>
-          <Copyable text={`sally connect ${grant.resource} -- pg_dump -t public.orders`} what="command for a program" />
+          <Copyable
+            text={`sally connect ${grant.role} -- pg_dump --table=public.orders`}
+            what="command for a program"
+          />
         </div>
         <div className="flex flex-col gap-3">
           <p className="text-sm text-soft">

@@ -39,7 +39,7 @@ export function ChangePerson({ person }: { readonly person: PrincipalView }) {
     case 'renewing':
       return (
         <Ceremony
-          ask={{ purpose: 'renew_link', principal: person.id }}
+          ask={{ purpose: 'enrol_authenticator', principal: person.id }}
           title={`New one-time link for ${person.name}`}
           onDone={({ link }) => setDoing({ kind: 'renewed', ...link })}
           onClose={stop}
