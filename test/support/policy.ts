@@ -3,9 +3,11 @@ import type { PrincipalId, ResourceName, RoleName } from '#core/ids.ts';
 import { hours, minutes } from '#core/instant.ts';
 import type { Principal, PrincipalKind } from '#core/principal.ts';
 import type { Configuration, Role } from '#core/role.ts';
-import { openPolicyEngine, shippedPolicies } from '#src/open-policy-engine.ts';
+import { parseConfiguration } from '#policy/configuration.ts';
+import type { PolicyEngine } from '#policy/engine.ts';
+import { exampleConfiguration, openPolicyEngine, shippedCases, shippedPolicies } from '#src/open-policy-engine.ts';
 
-export { openPolicyEngine, shippedPolicies };
+export { exampleConfiguration, openPolicyEngine, shippedCases, shippedPolicies };
 
 /** An id with the given letters at its end, so that a failing test says who it was. */
 export const idOf = <Id extends string>(prefix: string, name: string): Id =>
@@ -66,5 +68,22 @@ export async function engineWith(of: Configuration, shipped = shippedPolicies())
     throw new Error(
       outcome.faults.map((f) => `${f.file}:${f.line}:${f.column} ${f.message} ${f.help ?? ''}`).join('\n'),
     );
+  return engine;
+}
+
+/** The configuration of `examples/orders`, parsed. */
+export function exampleOn(engine: Pick<PolicyEngine, 'check'>): Configuration {
+  const outcome = parseConfiguration({ ...exampleConfiguration(), shipped: shippedPolicies(), engine });
+  if (outcome.kind === 'faults')
+    throw new Error(
+      outcome.faults.map((f) => `${f.file}:${f.line}:${f.column} ${f.message} ${f.help ?? ''}`).join('\n'),
+    );
+  return outcome.configuration;
+}
+
+/** An engine that has loaded `examples/orders`. */
+export async function exampleEngine() {
+  const engine = await openPolicyEngine();
+  engine.load({ shipped: shippedPolicies(), configuration: exampleOn(engine) });
   return engine;
 }
