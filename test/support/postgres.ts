@@ -46,9 +46,11 @@ const home = join(tmpdir(), `sallyport-test-${userInfo().uid}`);
 export async function testDatabase(t: Cleanup): Promise<{ readonly db: Db; readonly address: DatabaseAddress }> {
   const server = await sharedServer();
   const template = await server.template();
+  // Hooks run in the order they were added: the pool goes before its database does.
+  let db: Db | undefined;
+  t.after(() => db?.destroy());
   const address = await server.create(t, template);
-  const db = openDatabase(address, { connections: 5 });
-  t.after(() => db.destroy());
+  db = openDatabase(address, { connections: 5 });
   return { db, address };
 }
 
