@@ -308,5 +308,6 @@ export function walkCall(call: FuncCall, place: Place): void {
     parts: strings(call.funcname),
     argumentCount: args.length + (call.agg_within_group === true ? (call.agg_order?.length ?? 0) : 0),
     args,
+    settingName: place.settingName,
   });
 }

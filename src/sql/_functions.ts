@@ -3,7 +3,7 @@ import type { Node } from '@pgsql/types';
 import type { Collector } from './_collector.ts';
 import { findRelation, findRoutines, nameOf, parseNameText, type QualifiedName } from './_resolve.ts';
 import { judgeSetting } from './_settings.ts';
-import { stringLiteral, Undecidable } from './_tree.ts';
+import { as, stringLiteral, Undecidable } from './_tree.ts';
 import type { Routine } from './catalogue.ts';
 import type { Names, UnknownNames } from './names.ts';
 
@@ -43,13 +43,14 @@ export type Call = {
   /** Those between the parentheses and those of `within group (order by …)`. */
   readonly argumentCount: number;
   readonly args: readonly Node[];
+  /** What a bare `name` is known to be there. */
+  readonly settingName: string | undefined;
 };
 
-export function judgeCall({ names, collector, parts, argumentCount, args }: Call): void {
-  const wanted = nameOf(parts);
-  for (const routine of findRoutines(names, asOlderServer(names, wanted), argumentCount)) {
-    judgeRoutine(names, collector, routine, args);
-  }
+export function judgeCall(call: Call): void {
+  const { names } = call;
+  const wanted = asOlderServer(names, nameOf(call.parts));
+  for (const routine of findRoutines(names, wanted, call.argumentCount)) judgeRoutine(call, routine);
 }
 
 /** Before PostgreSQL 16 `json_object(…)` and `system_user` were ordinary names; the parser takes them for its own. */
@@ -58,12 +59,8 @@ function asOlderServer(names: Names | UnknownNames, wanted: QualifiedName): Qual
   return own ? { name: wanted.name } : wanted;
 }
 
-function judgeRoutine(
-  names: Names | UnknownNames,
-  collector: Collector,
-  routine: Routine,
-  args: readonly Node[],
-): void {
+function judgeRoutine(call: Call, routine: Routine): void {
+  const { names, collector, args } = call;
   const { schema, name } = routine;
   if (!routine.builtin) {
     // It may set the search path inside; functions in C and internal ones only do what an extension's author wrote.
@@ -79,7 +76,7 @@ function judgeRoutine(
   }
   if (schema === 'pg_catalog' && name === 'set_config') {
     collector.calls(routine, false);
-    judgeSetConfig(collector, args);
+    judgeSetConfig(call);
     return;
   }
   const harmless =
@@ -102,8 +99,10 @@ function judgeSequence(
   collector.onTable(action, findRelation(names, wanted), []);
 }
 
-function judgeSetConfig(collector: Collector, args: readonly Node[]): void {
-  const name = stringLiteral(args[0]);
+function judgeSetConfig({ collector, args, settingName }: Call): void {
+  const fields = as(args[0], 'ColumnRef')?.fields;
+  const isName = fields?.length === 1 && as(fields[0], 'String')?.sval === 'name';
+  const name = isName ? settingName : stringLiteral(args[0]);
   if (name === undefined) throw new Undecidable('`set_config` does not name its setting as a plain string');
   const verdict = judgeSetting(name, stringLiteral(args[1]) ?? null);
   if (typeof verdict === 'object') throw new Undecidable(verdict.because);

@@ -16,7 +16,13 @@ export type Walk = {
 };
 
 /** Where in the statement a piece stands: what its names can mean. */
-export type Place = { readonly walk: Walk; readonly scope: Scope | undefined; readonly ctes: Ctes | undefined };
+export type Place = {
+  readonly walk: Walk;
+  readonly scope: Scope | undefined;
+  readonly ctes: Ctes | undefined;
+  /** In `… from pg_settings where name = 'x'` the column `name` is known to be `x`; pg_dump sets a setting that way. */
+  readonly settingName?: string | undefined;
+};
 
 export function findCte(ctes: Ctes | undefined, name: string): Cte | undefined {
   for (let at = ctes; at !== undefined; at = at.parent) {

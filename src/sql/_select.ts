@@ -5,13 +5,14 @@ import { useOperator, walkExpression, walkExpressions } from './_expression.ts';
 import { walkFrom } from './_from.ts';
 import type { Cte, Ctes, Place } from './_place.ts';
 import { derivedItem, isColumnHere, record, resolveStar, type Item, type Output } from './_scope.ts';
-import { as, kindOf, onlyKnown, strings, Undecidable } from './_tree.ts';
+import { as, kindOf, onlyKnown, stringLiteral, strings, Undecidable } from './_tree.ts';
 
 const plainParts = ['limitOption', 'groupDistinct', 'all'] as const;
 const setOperationParts = ['op', 'larg', 'rarg', 'withClause', 'sortClause', 'limitOffset', 'limitCount'] as const;
 
 export function walkSelect(select: SelectStmt, around: Place): Output {
-  const place: Place = { ...around, ctes: walkWith(select.withClause, around) };
+  const here: Place = { ...around, settingName: undefined };
+  const place: Place = { ...here, ctes: walkWith(select.withClause, here) };
   if (select.op !== undefined && select.op !== 'SETOP_NONE') return walkSetOperation(select, place);
   if (select.valuesLists !== undefined) return walkValues(select, place);
   return walkPlainSelect(select, place);
@@ -123,8 +124,8 @@ function walkPlainSelect(select: SelectStmt, place: Place): Output {
   ]);
   if (select.intoClause !== undefined) place.walk.collector.onDatabase('ddl');
   const items = walkFrom(select.fromClause, place);
-  const inside: Place = { ...place, scope: { items, parent: place.scope } };
-  const targets = walkTargets(select.targetList, inside);
+  const inside: Place = { ...place, scope: { items, parent: place.scope }, settingName: undefined };
+  const targets = walkTargets(select.targetList, { ...inside, settingName: knownSettingName(select, items) });
   walkExpression(select.whereClause, inside);
   for (const node of select.groupClause ?? []) walkGroupBy(node, targets.names, inside);
   walkExpression(select.havingClause, inside);
@@ -136,6 +137,15 @@ function walkPlainSelect(select: SelectStmt, place: Place): Output {
   walkExpression(select.limitCount, inside);
   for (const node of select.lockingClause ?? []) walkLocking(as(node, 'LockingClause'), items, place);
   return { ...targets, locks: items.flatMap((item) => item.locks) };
+}
+
+/** The one setting that `from pg_settings where name = '…'` leaves over. */
+function knownSettingName(select: SelectStmt, items: readonly Item[]): string | undefined {
+  const only = items.length === 1 ? items[0]?.locks[0] : undefined;
+  const where = as(select.whereClause, 'A_Expr');
+  const equals = where?.kind === 'AEXPR_OP' && where.name?.length === 1 && strings(where.name)[0] === '=';
+  const isSettings = only?.schema === 'pg_catalog' && only.name === 'pg_settings' && items[0]?.schema === 'pg_catalog';
+  return isSettings && equals && bareName(where.lexpr) === 'name' ? stringLiteral(where.rexpr) : undefined;
 }
 
 /** A select list or a returning list: reads what it names, and says what its columns are called. */
