@@ -84,6 +84,8 @@ test('the authority signs servers only, the server signs nothing', () => {
   const root = new X509Certificate(authority.certificatePem);
   const leaf = new X509Certificate(server.certificatePem);
   assert.ok(root.ca);
+  // BasicConstraints in DER: CA true, path length 0.
+  assert.ok(root.raw.includes(Buffer.from('30060101ff020100', 'hex')));
   assert.ok(!leaf.ca);
   assert.ok(root.verify(root.publicKey));
   assert.ok(leaf.verify(root.publicKey));

@@ -22,6 +22,15 @@ test('so many at once, then one each so often', () => {
   assert.equal(limits.take('tries', 'a').kind, 'limited');
 });
 
+test('a long rest gives the burst back, and no more', () => {
+  const clock = movingClock();
+  const limits = createRateLimits({ clock, rules });
+  limits.take('tries', 'a');
+  clock.forward(1_000_000);
+  const outcomes = Array.from({ length: 4 }, () => limits.take('tries', 'a').kind);
+  assert.deepEqual(outcomes, ['allowed', 'allowed', 'allowed', 'limited']);
+});
+
 test('being limited costs nothing: who keeps trying gets in as soon as who waits', () => {
   const clock = movingClock();
   const limits = createRateLimits({ clock, rules });
