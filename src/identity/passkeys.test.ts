@@ -148,6 +148,13 @@ for (const [name, misbehaviour, expected] of [
   ['it is an answer to a registration', { type: 'webauthn.create' }, 'other_type'],
   ['the counter went back', { counter: 0 }, 'cloned'],
   ['the counter stood still', { counter: 1 }, 'cloned'],
+  ['it has attested data', { flags: 0x40 }, 'malformed'],
+  ['something is behind it', { tail: Uint8Array.of(0xa0) }, 'malformed'],
+  ['its extensions are missing', { flags: 0x80 }, 'malformed'],
+  ['its extensions are no map', { flags: 0x80, tail: Uint8Array.of(0x80) }, 'malformed'],
+  ['something is behind its extensions', { flags: 0x80, tail: Uint8Array.of(0xa0, 0xa0) }, 'malformed'],
+  ['its extensions have a second spelling', { flags: 0x80, tail: Uint8Array.of(0xb8, 0x00) }, 'malformed'],
+  ['its extensions hold a float', { flags: 0x80, tail: Uint8Array.of(0xa1, 0x61, 0x61, 0xf9, 0x3e, 0) }, 'malformed'],
   ['another credential is named', { credentialId: 'AAAAAAAAAAAAAAAAAAAAAA' }, 'unknown_credential'],
   ['another principal is named', { userHandle: Buffer.from(bob) }, 'other_principal'],
 ] as const satisfies readonly (readonly [string, Misbehaviour, string])[]) {
@@ -166,6 +173,11 @@ for (const [name, misbehaviour, expected] of [
   ['its key is not a point on the curve', { publicKey: coseEc(-7, 1, 32) }, 'algorithm'],
   ['its key is on another curve', { publicKey: coseEc(-35, 2, 48) }, 'algorithm'],
   ['its key says one algorithm and is another', { publicKey: coseEc(-8, 1, 32) }, 'algorithm'],
+  [
+    'its key has a member too many',
+    { publicKey: Buffer.concat([Buffer.from([0xa6]), coseEc(-7, 1, 32).subarray(1), Buffer.from([0x04, 0x80])]) },
+    'algorithm',
+  ],
   ['its key is not a key', { publicKey: Uint8Array.of(0xa0) }, 'malformed'],
 ] as const satisfies readonly (readonly [string, Misbehaviour, string])[]) {
   test(`a registration is refused when ${name}`, async () => {
@@ -241,6 +253,11 @@ test('a sign-in by an unknown passkey, or one that names nobody, is refused', as
     because: 'other_principal',
     authenticator: known,
   });
+});
+
+test('extensions that nobody asked for are let pass', async () => {
+  const tail = Uint8Array.of(0xa1, 0x61, 0x61, 0xf5); // {"a": true}
+  assert.equal(await assertWith({ flags: 0x80, tail }), 'verified');
 });
 
 test('unknown members are let pass, for browsers add them', async () => {

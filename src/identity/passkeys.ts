@@ -11,8 +11,12 @@
  *
  * The checks are those of WebAuthn §7.1 and §7.2. User verification is always required. What comes in is `unknown`, and
  * whatever it is, the answer is an outcome: nothing here throws at the caller for what a client sent.
+ *
+ * INVARIANT: what is taken here is taken by the offline verifier (log/webauthn-assertion.ts) too. Were this one laxer, an
+ * approver could sign so that the approval counts today and its evidence fails tomorrow. So the bytes have one spelling,
+ * and the signature is checked by OpenSSL as the offline verifier does it, besides by the library.
  */
-import { createHash, createPublicKey, timingSafeEqual } from 'node:crypto';
+import { createHash, createPublicKey, type KeyObject, timingSafeEqual, verify } from 'node:crypto';
 import {
   verifyAuthenticationResponse,
   verifyRegistrationResponse,
@@ -21,7 +25,7 @@ import {
   type PublicKeyCredentialRequestOptionsJSON,
   type RegistrationResponseJSON,
 } from '@simplewebauthn/server';
-import { decodeAttestationObject, decodeCredentialPublicKey } from '@simplewebauthn/server/helpers';
+import { decodeAttestationObject, decodeCredentialPublicKey, isoCBOR } from '@simplewebauthn/server/helpers';
 import { decodeBase64Url, encodeBase64Url } from '#core/base64.ts';
 import type { PrincipalId } from '#core/ids.ts';
 import { type Duration, minutes } from '#core/instant.ts';
@@ -193,7 +197,7 @@ export async function verifyRegistration(by: {
     const { credential } = info;
     if (credential.id !== response.json.id) return refused('malformed');
     const publicKey = new Uint8Array(credential.publicKey);
-    if (!isUsableKey(publicKey)) return refused('algorithm');
+    if (keyOf(publicKey) === undefined) return refused('algorithm');
     return {
       kind: 'verified',
       authenticator: {
@@ -292,8 +296,10 @@ async function judgeAssertion(
   if (wrongClient !== undefined) return refused(wrongClient);
   const wrongData = judgeAuthenticatorData(response.authenticatorData, by.rpId);
   if (wrongData !== undefined) return refused(wrongData);
+  if (!isAssertionData(response.authenticatorData)) return refused('malformed');
 
   try {
+    if (!hasSigned(keyOf(authenticator.publicKey), response)) return refused('signature');
     const { verified, authenticationInfo: info } = await verifyAuthenticationResponse({
       response: response.json,
       expectedChallenge: encodeBase64Url(by.challenge),
@@ -380,36 +386,82 @@ function authenticatorDataOf(attestationObject: Uint8Array<ArrayBuffer>): Uint8A
   }
 }
 
-/** Whether a COSE key is one of the three kinds asked for, and OpenSSL takes it (a point on its curve, for one). */
-function isUsableKey(cose: Uint8Array<ArrayBuffer>): boolean {
+/** Behind the counter an assertion has nothing, or one map of extensions; attested data belongs to a registration. */
+function isAssertionData(data: Uint8Array): boolean {
+  const flags = data[32] ?? 0;
+  if ((flags & 0x40) !== 0) return false;
+  const rest = Uint8Array.from(data.subarray(37));
+  if ((flags & 0x80) === 0) return rest.length === 0;
   try {
-    const key = decodeCredentialPublicKey(cose) as unknown as ReadonlyMap<number, unknown>;
-    const text = (label: number): string => {
-      const value = key.get(label);
-      if (!(value instanceof Uint8Array)) throw new TypeError(`read a COSE key: label \`${label}\` isn't bytes`);
-      return encodeBase64Url(value);
-    };
-    switch (key.get(3)) {
-      case ES256:
-        if (key.get(1) !== 2 || key.get(-1) !== 1) return false;
-        createPublicKey({ format: 'jwk', key: { kty: 'EC', crv: 'P-256', x: text(-2), y: text(-3) } });
-        return true;
-      case EdDSA:
-        if (key.get(1) !== 1 || key.get(-1) !== 6) return false;
-        createPublicKey({ format: 'jwk', key: { kty: 'OKP', crv: 'Ed25519', x: text(-2) } });
-        return true;
-      case RS256: {
-        if (key.get(1) !== 3) return false;
-        const rsa = createPublicKey({ format: 'jwk', key: { kty: 'RSA', n: text(-1), e: text(-2) } });
-        const { modulusLength = 0, publicExponent = 0n } = rsa.asymmetricKeyDetails ?? {};
-        return modulusLength >= 2048 && modulusLength <= 8192 && publicExponent >= 3n;
-      }
-      default:
-        return false;
-    }
+    const extensions = isoCBOR.decodeFirst<unknown>(rest);
+    // One spelling: encoding it again gives the same bytes.
+    return extensions instanceof Map && isPlain(extensions) && sameBytes(isoCBOR.encode(extensions as never), rest);
   } catch {
     return false;
   }
+}
+
+/** What authenticators put into extensions: no floats, no tags, nothing undefined. */
+function isPlain(value: unknown): boolean {
+  if (value instanceof Map)
+    return [...value].every(([key, item]) => (typeof key === 'string' || Number.isInteger(key)) && isPlain(item));
+  if (Array.isArray(value)) return value.every(isPlain);
+  return (
+    value === null ||
+    typeof value === 'boolean' ||
+    typeof value === 'string' ||
+    Number.isSafeInteger(value) ||
+    value instanceof Uint8Array
+  );
+}
+
+/**
+ * The key of a COSE_Key when it is one of the three kinds that are asked for, with exactly the members of its kind, and
+ * OpenSSL takes it (a point on its curve, for one).
+ */
+function keyOf(cose: Uint8Array): { readonly digest: 'sha256' | null; readonly key: KeyObject } | undefined {
+  try {
+    const members = decodeCredentialPublicKey(Uint8Array.from(cose)) as unknown as ReadonlyMap<number, unknown>;
+    const text = (label: number, length?: number): string => {
+      const value = members.get(label);
+      if (!(value instanceof Uint8Array) || (length !== undefined && value.length !== length))
+        throw new TypeError(`read a COSE key: label \`${label}\` isn't the bytes it should be`);
+      return encodeBase64Url(value);
+    };
+    const is = (kty: number, size: number) => members.get(1) === kty && members.size === size;
+    switch (members.get(3)) {
+      case ES256: {
+        if (!is(2, 5) || members.get(-1) !== 1) return undefined;
+        const jwk = { kty: 'EC', crv: 'P-256', x: text(-2, 32), y: text(-3, 32) };
+        return { digest: 'sha256', key: createPublicKey({ format: 'jwk', key: jwk }) };
+      }
+      case EdDSA:
+        if (!is(1, 4) || members.get(-1) !== 6) return undefined;
+        return {
+          digest: null,
+          key: createPublicKey({ format: 'jwk', key: { kty: 'OKP', crv: 'Ed25519', x: text(-2, 32) } }),
+        };
+      case RS256: {
+        if (!is(3, 4)) return undefined;
+        const key = createPublicKey({ format: 'jwk', key: { kty: 'RSA', n: text(-1), e: text(-2) } });
+        const { modulusLength = 0, publicExponent = 0n } = key.asymmetricKeyDetails ?? {};
+        return modulusLength >= 2048 && modulusLength <= 8192 && publicExponent >= 3n
+          ? { digest: 'sha256', key }
+          : undefined;
+      }
+      default:
+        return undefined;
+    }
+  } catch {
+    return undefined;
+  }
+}
+
+/** WebAuthn §7.2, 20 and 21. */
+function hasSigned(by: ReturnType<typeof keyOf>, response: ParsedAuthentication): boolean {
+  if (by === undefined) return false;
+  const hash = createHash('sha256').update(response.clientDataBytes).digest();
+  return verify(by.digest, Buffer.concat([response.authenticatorData, hash]), by.key, response.signature);
 }
 
 // --- Parsing (WebAuthn §5.1, JSON forms) ----------------------------------------------------------------------------
@@ -454,14 +506,16 @@ function parseRegistrationResponse(value: unknown): ParsedRegistration | undefin
 type ParsedAuthentication = {
   readonly json: AuthenticationResponseJSON;
   readonly clientData: ClientData;
+  readonly clientDataBytes: Uint8Array;
   readonly authenticatorData: Uint8Array;
+  readonly signature: Uint8Array;
   readonly userHandle: Uint8Array | null;
 };
 
 function parseAuthenticationResponse(value: unknown): ParsedAuthentication | undefined {
   const credential = parseCredential(value);
   if (credential === undefined) return undefined;
-  const { id, clientDataJSON, clientData, response } = credential;
+  const { id, clientDataJSON, clientData, clientDataBytes, response } = credential;
   const authenticatorData = bytesOf(response['authenticatorData']);
   const signature = bytesOf(response['signature']);
   if (authenticatorData === undefined || signature === undefined) return undefined;
@@ -482,7 +536,9 @@ function parseAuthenticationResponse(value: unknown): ParsedAuthentication | und
       },
     },
     clientData,
+    clientDataBytes,
     authenticatorData,
+    signature,
     userHandle,
   };
 }
@@ -492,6 +548,7 @@ function parseCredential(value: unknown):
       readonly id: string;
       readonly clientDataJSON: string;
       readonly clientData: ClientData;
+      readonly clientDataBytes: Uint8Array;
       readonly response: Readonly<Record<string, unknown>>;
     }
   | undefined {
@@ -502,14 +559,15 @@ function parseCredential(value: unknown):
   const bytes = bytesOf(response['clientDataJSON']);
   if (bytes === undefined) return undefined;
   const clientData = parseClientData(bytes);
-  return clientData && { id, clientDataJSON: encodeBase64Url(bytes), clientData, response };
+  if (clientData === undefined) return undefined;
+  return { id, clientDataJSON: encodeBase64Url(bytes), clientData, clientDataBytes: bytes, response };
 }
 
 /** §5.8.1. Members that we don't know are for the future and are let pass, as the specification demands. */
 function parseClientData(bytes: Uint8Array): ClientData | undefined {
   let value: unknown;
   try {
-    value = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
+    value = JSON.parse(new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes));
   } catch {
     return undefined;
   }

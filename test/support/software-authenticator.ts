@@ -24,6 +24,9 @@ export type Misbehaviour = {
   readonly counter?: number;
   readonly crossOrigin?: true;
   readonly topOrigin?: string;
+  /** Set these flags of an assertion as well, and put these bytes behind the counter. */
+  readonly flags?: number;
+  readonly tail?: Uint8Array;
   /** Flip a bit of this part after signing. */
   readonly tamper?: 'signature' | 'authenticatorData' | 'clientDataJSON';
   /** Null leaves it out. */
@@ -138,7 +141,8 @@ export function createSoftwareAuthenticator(from: {
         origin: how.origin ?? from.origin,
         challenge: how.challenge ?? Buffer.from(options.challenge, 'base64url'),
         counter: how.counter ?? own.counter,
-        flags: flagsOf(how),
+        flags: flagsOf(how, how.flags),
+        ...(how.tail === undefined ? {} : { tail: how.tail }),
         type: how.type ?? 'webauthn.get',
         crossOrigin: how.crossOrigin ?? false,
         ...(how.topOrigin === undefined ? {} : { clientData: { topOrigin: how.topOrigin } }),
