@@ -15,6 +15,8 @@ export type Cedar = Pick<
   | 'checkParsePolicySet'
 >;
 
+type Memory = { readonly buffer: { readonly byteLength: number } };
+
 export type Attempt<T> =
   | { readonly kind: 'done'; readonly value: T }
   | { readonly kind: 'fault'; readonly cause: unknown };
@@ -24,22 +26,31 @@ export type CedarInstances = {
   readonly attempt: <T>(run: (cedar: Cedar, generation: number) => T) => Attempt<T>;
   /** Resolves when a spare is ready again. */
   readonly settled: () => Promise<void>;
+  /** How often an instance had to be replaced. */
+  readonly faults: () => number;
+  /** The present instance's linear memory. */
+  readonly memoryBytes: () => number;
 };
+
+// The one piece of state that belongs to the process: the module cache does too, and two engines that shared a module would
+// share an instance and overwrite each other's policies.
+let modules = 0;
 
 /** `wasm` is the content of the package's `web/cedar_wasm_bg.wasm`; reading files is not this folder's business. */
 export async function createCedarInstances(wasm: Uint8Array): Promise<CedarInstances> {
-  let count = 0;
   let generation = 1;
-  const make = async (): Promise<Cedar> => {
-    count += 1;
+  const make = async (): Promise<{ readonly bindings: Cedar; readonly memory: Memory }> => {
+    modules += 1;
     // Each URL is a module of its own, with its own instance behind it.
-    const url = `${import.meta.resolve('@cedar-policy/cedar-wasm/web')}?instance=${count}`;
+    const url = `${import.meta.resolve('@cedar-policy/cedar-wasm/web')}?instance=${modules}`;
     const bindings = (await import(url)) as typeof Bindings;
-    bindings.initSync({ module: wasm });
-    return bindings;
+    const { memory } = bindings.initSync({ module: wasm });
+    return { bindings, memory };
   };
-  let current: Cedar | undefined = await make();
-  let spare: Cedar | undefined = await make();
+  type Instance = Awaited<ReturnType<typeof make>>;
+  let current: Instance | undefined = await make();
+  let spare: Instance | undefined = await make();
+  let faults = 0;
   let making: Promise<void> | undefined;
 
   const refill = () => {
@@ -59,6 +70,7 @@ export async function createCedarInstances(wasm: Uint8Array): Promise<CedarInsta
     })();
   };
   const replace = () => {
+    faults += 1;
     current = spare;
     spare = undefined;
     generation += 1;
@@ -72,12 +84,14 @@ export async function createCedarInstances(wasm: Uint8Array): Promise<CedarInsta
         return { kind: 'fault', cause: new Error('no instance of the policy evaluator is ready') };
       }
       try {
-        return { kind: 'done', value: run(current, generation) };
+        return { kind: 'done', value: run(current.bindings, generation) };
       } catch (cause) {
         replace();
         return { kind: 'fault', cause };
       }
     },
     settled: async () => making,
+    faults: () => faults,
+    memoryBytes: () => current?.memory.buffer.byteLength ?? 0,
   };
 }

@@ -33,7 +33,7 @@ export type PolicyEngineOptions = {
 /** How many roles' policy sets are kept parsed; more are parsed again when they are asked about. */
 const slots = 64;
 
-export async function createPolicyEngine(options: PolicyEngineOptions): Promise<PolicyEngine & Recovering> {
+export async function createPolicyEngine(options: PolicyEngineOptions): Promise<PolicyEngine & Watched> {
   const cedar = await createCedarInstances(options.wasm);
   let judge: Judge | undefined;
 
@@ -72,12 +72,21 @@ export async function createPolicyEngine(options: PolicyEngineOptions): Promise<
       );
     },
     settled: cedar.settled,
+    get faults() {
+      return cedar.faults();
+    },
+    get memoryBytes() {
+      return cedar.memoryBytes();
+    },
   };
 }
 
-type Recovering = {
+type Watched = {
   /** Resolves when the evaluator has a spare instance again after a fault. */
   readonly settled: () => Promise<void>;
+  /** How often the evaluator had to be replaced: above zero somebody should look. */
+  readonly faults: number;
+  readonly memoryBytes: number;
 };
 
 type Judge = Pick<PolicyEngine, 'rolesThatGive' | 'rolesFor'> & {

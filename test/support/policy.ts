@@ -1,8 +1,10 @@
 /** A policy engine with the shipped policies and a small configuration, and principals to ask it with. */
+import { readFileSync } from 'node:fs';
 import type { PrincipalId, ResourceName, RoleName } from '#core/ids.ts';
 import { hours, minutes } from '#core/instant.ts';
 import type { Principal, PrincipalKind } from '#core/principal.ts';
 import type { Configuration, Role } from '#core/role.ts';
+import { createCedarInstances } from '#policy/_cedar.ts';
 import { parseConfiguration } from '#policy/configuration.ts';
 import type { PolicyEngine } from '#policy/engine.ts';
 import { exampleConfiguration, openPolicyEngine, shippedCases, shippedPolicies } from '#src/open-policy-engine.ts';
@@ -58,6 +60,12 @@ export function configuration(
     })),
     policies,
   };
+}
+
+/** The evaluator's instances alone. */
+export function openCedar() {
+  const bindings = import.meta.resolve('@cedar-policy/cedar-wasm/web');
+  return createCedarInstances(readFileSync(new URL('./cedar_wasm_bg.wasm', bindings)));
 }
 
 /** A loaded engine; throws with every fault when the set doesn't load. */
