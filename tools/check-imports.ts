@@ -45,7 +45,7 @@ export const rules: Readonly<Record<string, Rule>> = {
     npm: ['@simplewebauthn/server', 'jose', '@peculiar/x509', 'reflect-metadata'],
     node: ['node:crypto'],
   },
-  app: { folders: ['core', 'log', 'policy', 'sql', 'store', 'identity'], npm: [], node: [] },
+  app: { folders: ['core', 'log', 'policy', 'sql', 'store', 'identity'], npm: ['kysely'], node: [] },
   api: {
     folders: ['core', 'contract', 'app', 'identity'],
     npm: ['hono', '@hono/node-server'],

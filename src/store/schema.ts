@@ -261,6 +261,5 @@ export type Database = {
   connection_credential: ConnectionCredentialTable;
   session: SessionTable;
   gateway_journal: { gateway: string; stored_up_to: number };
-  open_statement: { session: SessionId; statement: number; sealed: Uint8Array; ended: Generated<number> };
   sealed_setting: { name: string; sealed: Uint8Array };
 };

@@ -228,8 +228,8 @@ end $$;
 create trigger a_proof_is_used_once before update on proof for each row execute function refuse_reusing_a_proof();
 
 create table configuration (
-  version text primary key,
-  number bigint generated always as identity constraint configurations_are_numbered unique,
+  number bigint generated always as identity primary key,
+  version text not null,
   hash text not null,
   files jsonb not null,
   applied_at timestamptz not null,
@@ -437,18 +437,10 @@ create table gateway_journal (
 );
 comment on table gateway_journal is 'how far each gateway''s journal is in the log, for exactly-once shipping';
 
-create table open_statement (
-  session text not null references session (id),
-  statement int not null,
-  -- the journal's record of its beginning, sealed: it holds the text and the parameters
-  sealed bytea not null,
-  ended int not null default 0,
-  primary key (session, statement)
-);
-comment on table open_statement is 'statements that began and have not been seen to end';
-
 create table sealed_setting (
   name text primary key,
   sealed bytea not null
 );
 comment on table sealed_setting is 'secrets of the installation, encrypted under the key file outside this database';
+
+create index log_entry_session on log_entry ((subjects ->> 'session'), seq) where subjects ? 'session';

@@ -1,0 +1,55 @@
+/** Puts a planned configuration in force, by a passkey over its hash. */
+import { sql } from 'kysely';
+import type { Transaction } from '#store/database.ts';
+import { mayAdminister } from './_administer.ts';
+import { checkConfiguration } from './_check-configuration.ts';
+import { done, notFound, refused, type AppContext, type Caller, type Outcome } from './context.ts';
+import { storeConfiguration } from './_store-configuration.ts';
+import type { Evidence } from './use-proof.ts';
+
+/** Answers the policy version now in force; every process loads it when it hears of the change. */
+export async function applyPlan(
+  ctx: AppContext,
+  trx: Transaction,
+  caller: Caller,
+  evidence: Evidence<'change_configuration'>,
+): Promise<Outcome<string>> {
+  const judged = mayAdminister(ctx, caller, 'configuration');
+  if (judged.kind === 'refused') return judged;
+  const id = evidence.object.plan;
+  // One application at a time, or two plans over the same base would both fit.
+  await sql`lock table configuration in exclusive mode`.execute(trx);
+  const plan = await trx.selectFrom('plan').selectAll().where('id', '=', id).forUpdate().executeTakeFirst();
+  if (plan === undefined) return notFound('plan', id);
+  const what = `apply plan \`${id}\``;
+  if (plan.applied_at !== null) return refused('conflict', `${what}: it has been applied already`);
+  if (ctx.clock.now() >= plan.expires_at)
+    return refused('expired', `${what}: it is too old`, 'make a new one with `sally apply`');
+  const current = await trx.selectFrom('configuration').select('version').orderBy('number', 'desc').executeTakeFirst();
+  if ((current?.version ?? null) !== plan.base_version)
+    return refused(
+      'conflict',
+      `${what}: another configuration was applied meanwhile`,
+      'make a new plan with `sally apply`',
+    );
+  const checked = await checkConfiguration(ctx, trx, plan.files);
+  if (checked.kind === 'faults')
+    return refused(
+      'configuration_refused',
+      `${what}: ${checked.faults[0]?.message ?? 'it has faults'}`,
+      'check it with `sally validate`',
+    );
+  // INVARIANT 5: what takes effect is what was signed.
+  if (checked.hash !== evidence.object.configurationHash || plan.hash !== checked.hash)
+    return refused('proof_refused', `${what}: the proof is over another configuration`);
+  await storeConfiguration(ctx, trx, {
+    files: plan.files,
+    checked,
+    actor: caller.principal.id,
+    plan: id,
+    proof: evidence.object.id,
+    content: evidence.content,
+  });
+  await trx.updateTable('plan').set({ applied_at: ctx.clock.now() }).where('id', '=', id).execute();
+  return done(checked.version);
+}

@@ -1,0 +1,100 @@
+/** Counts one approval, by the approver's passkey over the request; the last one needed makes the grant. */
+import { createGrant } from '#core/grant.ts';
+import { newId, type RequestId } from '#core/ids.ts';
+import { formatInstant } from '#core/instant.ts';
+import { approve } from '#core/request.ts';
+import { at, type Transaction } from '#store/database.ts';
+import { mayDecide, refusalOf } from './_decide-request.ts';
+import { lockRequest } from './_rows.ts';
+import { notify } from './changes.ts';
+import { done, type AppContext, type Caller, type Outcome } from './context.ts';
+import type { Evidence } from './use-proof.ts';
+import { writeEntry } from './write-entry.ts';
+
+export async function approveRequest(
+  ctx: AppContext,
+  trx: Transaction,
+  caller: Caller,
+  evidence: Evidence<'approve_request'>,
+): Promise<Outcome<RequestId>> {
+  const now = ctx.clock.now();
+  const id = evidence.object.request;
+  const judged = mayDecide(ctx, caller.principal, await lockRequest(trx, id), id);
+  if (judged.kind === 'refused') return judged;
+  const { request, decision } = judged.value;
+  const grantId = newId('grant', { now, random: ctx.random });
+  const outcome = approve(request, { approver: caller.principal.id, grant: grantId }, now);
+  if (outcome.kind === 'refused') return refusalOf(outcome.because, id);
+  const entry = await writeEntry(ctx, trx, {
+    kind: 'request.approved',
+    actor: caller.principal.id,
+    about: [request.requester],
+    subjects: { request: id, principal: request.requester, role: request.role, proof: evidence.object.id },
+    public: {
+      stillNeeded: outcome.kind === 'counted' ? outcome.stillNeeded : 0,
+      policies: [...decision.policies],
+      policyVersion: decision.version,
+    },
+    content: evidence.content,
+  });
+  await trx
+    .insertInto('approval')
+    .values({
+      id: newId('approval', { now, random: ctx.random }),
+      request: id,
+      approver: caller.principal.id,
+      proof: evidence.object.id,
+      at: at(now),
+      entry,
+    })
+    .execute();
+  if (outcome.kind === 'approved') {
+    const grant = createGrant({
+      id: grantId,
+      request: id,
+      principal: request.requester,
+      role: request.role,
+      duration: request.duration,
+      notBefore: request.startsAt !== undefined && request.startsAt > now ? request.startsAt : now,
+    });
+    const created = await writeEntry(ctx, trx, {
+      kind: 'grant.created',
+      actor: 'system',
+      about: [request.requester],
+      subjects: { grant: grant.id, request: id, principal: grant.principal, role: grant.role },
+      public: {
+        seconds: grant.duration / 1000,
+        notBefore: formatInstant(grant.notBefore),
+        activateBy: formatInstant(grant.activateBy),
+      },
+    });
+    await trx
+      .updateTable('access_request')
+      .set({ state: 'approved', decided_at: at(now), entry })
+      .where('id', '=', id)
+      .execute();
+    await trx
+      .insertInto('access_grant')
+      .values({
+        id: grant.id,
+        request: id,
+        principal: grant.principal,
+        role: grant.role,
+        duration_ms: grant.duration,
+        not_before: at(grant.notBefore),
+        activate_by: at(grant.activateBy),
+        state: 'approved',
+        activated_at: null,
+        ends_at: null,
+        ended_at: null,
+        how: null,
+        ended_by: null,
+        proof: null,
+        entry: created,
+      })
+      .execute();
+    await notify(trx, { kind: 'grant', grant: grant.id });
+  }
+  await notify(trx, { kind: 'request', request: id });
+  return done(id);
+}

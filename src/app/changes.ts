@@ -1,0 +1,57 @@
+/**
+ * What changed, told to whoever is interested: gateways that must cut, long polls that may answer. A change is sent with
+ * `notify` inside the transaction that makes it, so it is heard after the commit, by every process, and never before.
+ * It is a hint only: whoever hears one reads the state afresh, and reads it from time to time in any case.
+ */
+import type { GrantId, PrincipalId, RequestId, ResourceName, SessionId } from '#core/ids.ts';
+import type { GrantEnd } from '#core/grant.ts';
+import { sql } from 'kysely';
+import type { Transaction } from '#store/database.ts';
+
+export type Change =
+  | { readonly kind: 'request'; readonly request: RequestId }
+  | { readonly kind: 'grant'; readonly grant: GrantId }
+  | { readonly kind: 'grant_ended'; readonly grant: GrantId; readonly how: GrantEnd; readonly word?: string }
+  | { readonly kind: 'principal'; readonly principal: PrincipalId; readonly state: string }
+  | { readonly kind: 'session_ended'; readonly session: SessionId; readonly word: string }
+  | { readonly kind: 'configuration'; readonly version: string; readonly resources: readonly ResourceName[] }
+  | { readonly kind: 'plan'; readonly plan: string }
+  /** What was sent meanwhile is lost: read everything afresh. */
+  | { readonly kind: 'missed' };
+
+export const changesChannel = 'sally_changes';
+
+export type Changes = {
+  readonly subscribe: (on: (change: Change) => void) => Disposable;
+  /** Tells the subscribers in this process; main.ts feeds it from `listen`. */
+  readonly tell: (change: Change) => void;
+};
+
+export function createChanges(): Changes {
+  const subscribers = new Set<(change: Change) => void>();
+  return {
+    subscribe: (on) => {
+      subscribers.add(on);
+      return { [Symbol.dispose]: () => void subscribers.delete(on) };
+    },
+    tell: (change) => {
+      for (const on of subscribers) on(change);
+    },
+  };
+}
+
+/** Sends a change when the transaction commits. */
+export async function notify(trx: Transaction, change: Change): Promise<void> {
+  await sql`select pg_notify(${changesChannel}, ${JSON.stringify(change)})`.execute(trx);
+}
+
+/** A change as it was sent, or undefined when somebody else writes to our channel. */
+export function parseChange(payload: string): Change | undefined {
+  try {
+    const value: unknown = JSON.parse(payload);
+    if (typeof value === 'object' && value !== null && 'kind' in value) return value as Change;
+  } catch {
+    // Not ours.
+  }
+  return undefined;
+}

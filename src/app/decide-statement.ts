@@ -1,0 +1,67 @@
+/** Judges one statement of a session: each thing it needs, under the session's own role and no other grant. */
+import type { Cure } from '#core/decision.ts';
+import type { RoleName, SessionId } from '#core/ids.ts';
+import { resourceOf } from '#core/ids.ts';
+import { isLive } from '#core/grant.ts';
+import type { StatementQuestion } from '#policy/question.ts';
+import type { Need } from '#sql/needs.ts';
+import { grantOf, principalOf } from './_rows.ts';
+import type { AppContext } from './context.ts';
+
+export type StatementAsk = {
+  readonly session: SessionId;
+  readonly needs: readonly Need[];
+  readonly context: StatementQuestion['context'];
+};
+
+type Explained = { readonly policyVersion: string; readonly policies: readonly string[] };
+export type StatementDecision =
+  | (Explained & { readonly kind: 'allow' })
+  | (Explained & {
+      readonly kind: 'deny';
+      readonly missing: readonly Need[];
+      readonly roles: readonly RoleName[];
+      readonly message?: string;
+    })
+  | (Explained & { readonly kind: 'curable'; readonly missing: readonly Need[]; readonly cures: readonly Cure[] });
+
+export async function decideStatement(
+  ctx: Pick<AppContext, 'db' | 'clock' | 'policy'>,
+  ask: StatementAsk,
+): Promise<StatementDecision> {
+  const now = ctx.clock.now();
+  const row = await ctx.db
+    .selectFrom('session')
+    .innerJoin('access_grant', 'access_grant.id', 'session.access_grant')
+    .selectAll('access_grant')
+    .select('session.ended_at as session_ended_at')
+    .where('session.id', '=', ask.session)
+    .executeTakeFirst();
+  const person =
+    row === undefined
+      ? undefined
+      : await ctx.db.selectFrom('principal').selectAll().where('id', '=', row.principal).executeTakeFirst();
+  const nothing = { policyVersion: ctx.policy.version, policies: [], missing: ask.needs, roles: [] } as const;
+  if (row === undefined || person === undefined || row.session_ended_at !== null || !isLive(grantOf(row), now))
+    return { kind: 'deny', ...nothing, message: 'your access has ended' };
+  const principal = principalOf(person);
+  if (principal.state !== 'active') return { kind: 'deny', ...nothing, message: 'your account is suspended' };
+  const { needs, context } = ask;
+  const answer = ctx.policy.decide({ action: 'statement', principal, role: row.role, needs, context });
+  const explained = { policyVersion: answer.version, policies: answer.policies };
+  switch (answer.kind) {
+    case 'allow':
+      return { kind: 'allow', ...explained };
+    case 'curable':
+      return { kind: 'curable', ...explained, missing: answer.missing, cures: answer.cures };
+    case 'deny':
+      return {
+        kind: 'deny',
+        ...explained,
+        missing: answer.missing,
+        roles: ctx.policy.rolesThatGive({ principal, resource: resourceOf(row.role), needs, context }),
+      };
+    default:
+      return answer satisfies never;
+  }
+}

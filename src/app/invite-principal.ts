@@ -1,0 +1,47 @@
+/** Makes an account for somebody and the one-time link with which they enrol their first passkey. */
+import type { PrincipalId } from '#core/ids.ts';
+import type { Transaction } from '#store/database.ts';
+import { mayAdminister } from './_administer.ts';
+import { done, refused, type AppContext, type Caller, type Outcome } from './context.ts';
+import { makeLink } from './make-link.ts';
+import type { Evidence, NewLink } from './use-proof.ts';
+import { writeEntry } from './write-entry.ts';
+
+export async function invitePrincipal(
+  ctx: AppContext,
+  trx: Transaction,
+  caller: Caller,
+  evidence: Evidence<'invite_principal'>,
+): Promise<Outcome<{ readonly principal: PrincipalId; readonly link: NewLink }>> {
+  const judged = mayAdminister(ctx, caller, 'principals');
+  if (judged.kind === 'refused') return judged;
+  const { subject, displayName, groups, kind } = evidence.object;
+  const taken = await trx.selectFrom('principal').select('id').where('handle', '=', subject.handle).executeTakeFirst();
+  if (taken !== undefined) return refused('conflict', `invite \`${subject.handle}\`: the handle is taken`);
+  const entry = await writeEntry(ctx, trx, {
+    kind: 'principal.invited',
+    actor: caller.principal.id,
+    of: subject.id,
+    subjects: { principal: subject.id, proof: evidence.object.id },
+    public: { kind, groups: [...groups], policies: [...judged.value.policies], policyVersion: judged.value.version },
+    content: { handle: subject.handle, name: displayName ?? subject.handle, ...evidence.content },
+  });
+  await trx
+    .insertInto('principal')
+    .values({
+      id: subject.id,
+      handle: subject.handle,
+      name: displayName ?? subject.handle,
+      kind,
+      state: 'invited',
+      groups,
+      created_at: ctx.clock.now(),
+      entry,
+    })
+    .execute();
+  const link = await makeLink(ctx, trx, {
+    for: { purpose: 'enrolment', principal: subject.id },
+    actor: caller.principal.id,
+  });
+  return done({ principal: subject.id, link });
+}

@@ -1,0 +1,234 @@
+/**
+ * Takes a gateway's journal into the log, exactly once per (gateway, number): the number that is stored moves in the same
+ * transaction as the entries. One record becomes one entry.
+ */
+import type { GrantId, PrincipalId, SessionId } from '#core/ids.ts';
+import type { Instant } from '#core/instant.ts';
+import type { Json } from '#core/jcs.ts';
+import { transaction } from '#store/database.ts';
+import { notify } from './changes.ts';
+import type { AppContext } from './context.ts';
+import { writeEntries, type EntryDraft } from './write-entry.ts';
+
+type On = {
+  readonly session: SessionId;
+  readonly grant: GrantId;
+  readonly principal: PrincipalId;
+  readonly resource: string;
+  readonly role: string;
+};
+
+/** The journal's events as the gateway writes them (gateway/records.ts); `app` states what it reads of them. */
+export type JournalEvent =
+  | {
+      readonly kind: 'statement.begun';
+      readonly on: On;
+      readonly statement: number;
+      readonly protocol: 'simple' | 'extended';
+      readonly text: Json;
+      readonly parameters?: readonly Json[];
+      readonly policyVersion: string;
+      readonly policies: readonly string[];
+    }
+  | {
+      readonly kind: 'statement.ended';
+      readonly on: On;
+      readonly statement: number;
+      readonly command: number;
+      readonly outcome:
+        | { readonly kind: 'completed'; readonly tag: string; readonly rows: number }
+        | { readonly kind: 'suspended'; readonly rows: number }
+        | { readonly kind: 'failed'; readonly sqlState: string; readonly message: string }
+        | { readonly kind: 'skipped' }
+        | { readonly kind: 'cut' };
+      readonly durationMs: number;
+      readonly bytesOut: number;
+      readonly bytesIn: number;
+      readonly copyInSha256?: string;
+    }
+  | {
+      readonly kind: 'statement.denied';
+      readonly on: On;
+      readonly statement: number;
+      readonly protocol: 'simple' | 'extended';
+      readonly text: Json;
+      readonly parameters?: readonly Json[];
+      readonly sqlState: string;
+      readonly message: string;
+      readonly policyVersion: string;
+      readonly policies: readonly string[];
+    }
+  | { readonly kind: 'statement.cancelled'; readonly on: On; readonly by: 'client' | 'gateway' }
+  | {
+      readonly kind: 'session.ended';
+      readonly on: On;
+      readonly reason: string;
+      readonly message?: string;
+      readonly statements: number;
+      readonly bytesIn: number;
+      readonly bytesOut: number;
+    }
+  | { readonly kind: 'target.alarm'; readonly resource: string; readonly what: string; readonly detail: string }
+  | {
+      readonly kind: 'target.login_created';
+      readonly resource: string;
+      readonly grant: GrantId;
+      readonly login: string;
+    }
+  | {
+      readonly kind: 'target.login_dropped';
+      readonly resource: string;
+      readonly login: string;
+      readonly because: 'ended' | 'reconciled';
+    };
+
+export type ShippedRecord = { readonly number: number; readonly at: Instant; readonly event: JournalEvent };
+
+export class JournalGapError extends Error {
+  readonly code = 'app.journal_gap';
+  constructor(gateway: string, expected: number, got: number) {
+    super(`take in the journal of \`${gateway}\`: expected record ${expected} and got ${got}`);
+  }
+}
+
+export async function shipJournal(
+  ctx: AppContext,
+  gateway: string,
+  batch: readonly ShippedRecord[],
+): Promise<{ readonly storedUpTo: number }> {
+  return await transaction(ctx.db, async (trx) => {
+    await trx
+      .insertInto('gateway_journal')
+      .values({ gateway, stored_up_to: 0 })
+      .onConflict((conflict) => conflict.doNothing())
+      .execute();
+    const row = await trx
+      .selectFrom('gateway_journal')
+      .select('stored_up_to')
+      .where('gateway', '=', gateway)
+      .forUpdate()
+      .executeTakeFirstOrThrow();
+    let storedUpTo = row.stored_up_to;
+    const drafts: EntryDraft[] = [];
+    const ended: { event: JournalEvent & { kind: 'session.ended' }; at: Instant; draft: number }[] = [];
+    for (const { number, at, event } of batch) {
+      if (number <= storedUpTo) continue;
+      if (number !== storedUpTo + 1) throw new JournalGapError(gateway, storedUpTo + 1, number);
+      storedUpTo = number;
+      if (event.kind === 'session.ended') ended.push({ event, at, draft: drafts.length });
+      drafts.push({ ...draftOf(event), at });
+    }
+    const entries = await writeEntries(ctx, trx, drafts);
+    for (const { event, at, draft } of ended) {
+      const entry = entries[draft];
+      if (entry === undefined) throw new Error('take in a journal: an entry is missing');
+      await trx
+        .updateTable('session')
+        .set({ ended_at: at, how: event.reason, word: event.message ?? null, statements: event.statements, entry })
+        .where('id', '=', event.on.session)
+        .where('ended_at', 'is', null)
+        .execute();
+      await notify(trx, { kind: 'session_ended', session: event.on.session, word: event.message ?? '' });
+    }
+    await trx.updateTable('gateway_journal').set({ stored_up_to: storedUpTo }).where('gateway', '=', gateway).execute();
+    return { storedUpTo };
+  });
+}
+
+function draftOf(event: JournalEvent): EntryDraft {
+  switch (event.kind) {
+    case 'statement.begun':
+      return {
+        kind: event.kind,
+        actor: event.on.principal,
+        subjects: statementSubjects(event),
+        public: { protocol: event.protocol, policyVersion: event.policyVersion, policies: [...event.policies] },
+        content: textOf(event),
+      };
+    case 'statement.ended': {
+      const { outcome } = event;
+      return {
+        kind: event.kind,
+        actor: event.on.principal,
+        subjects: statementSubjects(event),
+        public: {
+          outcome: outcome.kind,
+          ...(outcome.kind === 'completed' ? { tag: outcome.tag } : {}),
+          ...(outcome.kind === 'completed' || outcome.kind === 'suspended' ? { rows: outcome.rows } : {}),
+          ...(outcome.kind === 'failed' ? { sqlState: outcome.sqlState } : {}),
+          command: event.command,
+          durationMs: Math.round(event.durationMs * 1000) / 1000,
+          bytesOut: event.bytesOut,
+          bytesIn: event.bytesIn,
+          ...(event.copyInSha256 === undefined ? {} : { copyInSha256: event.copyInSha256 }),
+        },
+        // The server's own words may repeat data.
+        ...(outcome.kind === 'failed' ? { content: { error: outcome.message } } : {}),
+      };
+    }
+    case 'statement.denied':
+      return {
+        kind: event.kind,
+        actor: event.on.principal,
+        subjects: statementSubjects(event),
+        public: {
+          outcome: 'denied',
+          sqlState: event.sqlState,
+          protocol: event.protocol,
+          policyVersion: event.policyVersion,
+          policies: [...event.policies],
+        },
+        content: { ...textOf(event), error: event.message },
+      };
+    case 'statement.cancelled':
+      return { kind: event.kind, actor: event.on.principal, subjects: subjectsOf(event.on), public: { by: event.by } };
+    case 'session.ended':
+      return {
+        kind: event.kind,
+        actor: 'system',
+        of: event.on.principal,
+        subjects: subjectsOf(event.on),
+        public: { how: event.reason, statements: event.statements, bytesIn: event.bytesIn, bytesOut: event.bytesOut },
+        ...(event.message === undefined ? {} : { content: { word: event.message } }),
+      };
+    case 'target.alarm':
+      return {
+        kind: event.kind,
+        actor: 'system',
+        subjects: { resource: event.resource },
+        public: { what: event.what },
+        content: { detail: event.detail },
+      };
+    case 'target.login_created':
+      return {
+        kind: 'login.created',
+        actor: 'system',
+        subjects: { resource: event.resource, grant: event.grant },
+        public: { login: event.login },
+      };
+    case 'target.login_dropped':
+      return {
+        kind: 'login.dropped',
+        actor: 'system',
+        subjects: { resource: event.resource },
+        public: { login: event.login, because: event.because },
+      };
+    default:
+      return event satisfies never;
+  }
+}
+
+function subjectsOf(on: On): Readonly<Record<string, string>> {
+  return { session: on.session, grant: on.grant, principal: on.principal, role: on.role, resource: on.resource };
+}
+
+/** The number within the session ties a statement's end to its beginning. */
+function statementSubjects(event: { readonly on: On; readonly statement: number }): Readonly<Record<string, string>> {
+  return { ...subjectsOf(event.on), statement: String(event.statement) };
+}
+
+function textOf(event: { readonly text: Json; readonly parameters?: readonly Json[] }): {
+  readonly [name: string]: Json;
+} {
+  return { text: event.text, ...(event.parameters === undefined ? {} : { parameters: [...event.parameters] }) };
+}

@@ -1,0 +1,120 @@
+/** One line for people about one entry: who did what to what, and how it went. */
+import { formatDuration, type Duration } from '#core/instant.ts';
+import type { Json } from '#core/jcs.ts';
+import type { Entry } from '#log/entry.ts';
+
+export function summaryOf(from: {
+  readonly entry: Entry;
+  readonly title: string;
+  readonly content: Readonly<Record<string, Json>> | undefined;
+  readonly who: string;
+  readonly whom: string | undefined;
+}): string {
+  const { entry, title, content, who, whom } = from;
+  const { subjects, public: facts } = entry;
+  const role = subjects['role'] ?? '';
+  const text = (name: string): string => (typeof content?.[name] === 'string' ? content[name] : '');
+  const fact = (name: string): string => {
+    return wordOf(facts[name]) ?? '';
+  };
+  const because = (word: string): string => (word === '' ? '' : `: ${word}`);
+  switch (entry.kind) {
+    case 'request.filed':
+      return `${who} asks for ${role} for ${formatDuration((Number(facts['seconds']) * 1000) as Duration)}${because(text('reason'))}`;
+    case 'request.approved':
+      return `${who} approves ${whom ?? 'the request'} for ${role}${Number(facts['stillNeeded']) > 0 ? `, ${fact('stillNeeded')} more needed` : ''}`;
+    case 'request.denied':
+      return `${who} denies ${whom ?? 'the request'} ${role}${because(text('word'))}`;
+    case 'request.withdrawn':
+      return `${who} withdraws the request for ${role}`;
+    case 'request.expired':
+      return `the request of ${whom ?? 'somebody'} for ${role} expires unanswered`;
+    case 'grant.created':
+      return `${whom ?? 'somebody'} is granted ${role}, to be activated`;
+    case 'grant.activated':
+      return `${who} activates ${role} until ${fact('endsAt')}`;
+    case 'grant.ended':
+      return `${role} of ${whom ?? who} ends: ${fact('how').replace('_', ' ')}${who === 'system' ? '' : ` by ${who}`}${because(text('word'))}`;
+    case 'credential.issued':
+      return `${who} gets a connection secret for ${role}`;
+    case 'session.opened':
+      return `${who} connects to ${subjects['resource'] ?? ''} under ${role}${text('application') === '' ? '' : ` with ${text('application')}`}`;
+    case 'session.refused':
+      return `${who} is refused a connection under ${role}${because(text('because'))}`;
+    case 'session.ended':
+      return `session of ${whom ?? who} on ${subjects['resource'] ?? ''} ends: ${fact('how').replaceAll('_', ' ')}, ${fact('statements')} statements`;
+    case 'statement.begun':
+      return `${statementText(content)} · no end seen`;
+    case 'statement.ended':
+      return `${statementText(content)} · ${outcomeOf(facts, text('error'))} · ${fact('durationMs')} ms`;
+    case 'statement.denied':
+      return `${statementText(content)} · denied${because(text('error'))}`;
+    case 'sign_in.succeeded':
+      return `${who} signs in at the ${fact('at')}`;
+    case 'sign_in.failed':
+      return `a sign-in${whom === undefined ? '' : ` as ${whom}`} fails: ${fact('because').replaceAll('_', ' ')}`;
+    case 'token.issued':
+      return `${who} signs in the command line${text('machine') === '' ? '' : ` on ${text('machine')}`}`;
+    case 'authenticator.enrolled':
+      return `${who} enrols the passkey ${text('authenticatorName')}`;
+    case 'principal.invited':
+      return facts['bootstrap'] === true
+        ? `the first administrator is ${text('handle')}`
+        : `${who} invites ${text('handle')} (${listOf(facts['groups'])})`;
+    case 'principal.changed':
+      return facts['groups'] === undefined
+        ? `${whom ?? who} is ${fact('state')}`
+        : `${who} changes ${whom ?? who}: ${fact('state')}, groups ${listOf(facts['groups'])}`;
+    case 'link.issued':
+      return `a one-time link is issued${whom === undefined ? '' : ` for ${whom}`}${who === 'system' ? '' : ` by ${who}`}`;
+    case 'configuration.applied':
+      return `${who} applies a configuration with ${listOf(facts['roles'])}`;
+    case 'login.created':
+    case 'login.dropped':
+      return `${title}: ${fact('login')} on ${subjects['resource'] ?? ''}`;
+    case 'target.alarm':
+      return `${subjects['resource'] ?? 'a target'} needs attention: ${fact('what')}`;
+    case 'log.read':
+    case 'recording.read':
+    case 'log.exported':
+      return `${who}: ${title}`;
+    default:
+      return whom === undefined ? `${who}: ${title}` : `${who}: ${title} (${whom})`;
+  }
+}
+
+function statementText(content: Readonly<Record<string, Json>> | undefined): string {
+  const said = content?.['text'];
+  // The gateway writes a text, or what was kept of a long one: its beginning, size and hash.
+  const text = typeof said === 'string' ? said : (wordOf(memberOf(said, 'text')) ?? '(text erased)');
+  const line = text.replace(/\s+/g, ' ').trim();
+  return line.length > 200 ? `${line.slice(0, 199)}…` : line;
+}
+
+function outcomeOf(facts: Entry['public'], error: string): string {
+  const word = (name: string) => wordOf(facts[name]) ?? 'unknown';
+  switch (facts['outcome']) {
+    case 'completed':
+      return word('tag');
+    case 'suspended':
+      return `${word('rows')} rows so far`;
+    case 'failed':
+      return `failed ${word('sqlState')}${error === '' ? '' : ` ${error}`}`;
+    default:
+      return word('outcome');
+  }
+}
+
+function memberOf(value: Json | undefined, name: string): Json | undefined {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+    ? (value as Readonly<Record<string, Json>>)[name]
+    : undefined;
+}
+
+function wordOf(value: Json | undefined): string | undefined {
+  return typeof value === 'string' || typeof value === 'number' ? String(value) : undefined;
+}
+
+function listOf(value: Json | undefined): string {
+  return Array.isArray(value) && value.length > 0 ? value.join(', ') : 'none';
+}
