@@ -3,7 +3,7 @@ import type { FuncCall, Node, TypeName } from '@pgsql/types';
 import { judgeCall } from './_functions.ts';
 import type { Place } from './_place.ts';
 import { findUserOperators, nameOf } from './_resolve.ts';
-import { findItem, record, resolveColumn, resolveStar } from './_scope.ts';
+import { record, resolveColumn, resolveStar } from './_scope.ts';
 import { as, kindOf, onlyKnown, strings, Undecidable, type Bodies, type Kind } from './_tree.ts';
 
 /**
@@ -231,7 +231,8 @@ const specials: Readonly<Partial<Record<Kind, Special>>> = {
       }
       if (kind === 'A_Indices') walkExpression(step, place);
     }
-    if (!walkFieldOfRow(arg, indirection[0], place)) walkExpression(arg, place);
+    // `(t).name` reads the whole row of `t`: so does PostgreSQL ask for all of its columns.
+    walkExpression(arg, place);
   },
 
   SortBy(node, place) {
@@ -241,28 +242,6 @@ const specials: Readonly<Partial<Record<Kind, Special>>> = {
     walkExpression(sort.node, place);
   },
 };
-
-/** `(t).name` is the column `t.name`, as PostgreSQL sees it: it needs that column only, not the whole row. */
-function walkFieldOfRow(arg: Node | undefined, step: Node | undefined, place: Place): boolean {
-  const fields = as(arg, 'ColumnRef')?.fields;
-  const name = as(step, 'String')?.sval;
-  const table = fields?.length === 1 ? as(fields[0], 'String')?.sval : undefined;
-  if (name === undefined || table === undefined) return false;
-  const item = findItem(place.scope, table);
-  const column = item?.columns.find((candidate) => candidate.name === name);
-  // Only when `t` can't be a column of that name itself, in this scope or further out.
-  if (item === undefined || column === undefined || isColumnAnywhere(place, table)) return false;
-  record(place.walk.collector, [column]);
-  return true;
-}
-
-function isColumnAnywhere(place: Place, name: string): boolean {
-  for (let at = place.scope; at !== undefined; at = at.parent) {
-    const hides = at.items.some((item) => item.bare && (item.opaque || item.columns.some((c) => c.name === name)));
-    if (hides) return true;
-  }
-  return false;
-}
 
 /** An operator that somebody defined is a call of the function behind it. */
 export function useOperator(parts: readonly string[], { walk }: Place): void {

@@ -12,7 +12,7 @@ import type {
 import { walkExpression, walkExpressions } from './_expression.ts';
 import { targetItem, targetRelation, walkFrom } from './_from.ts';
 import type { Place } from './_place.ts';
-import { derivedItem, findItem, type Item, type Output } from './_scope.ts';
+import { findItem, tableItem, type Item, type Output } from './_scope.ts';
 import { walkTargets, walkWith } from './_select.ts';
 import { as, onlyKnown, Undecidable } from './_tree.ts';
 import type { Relation } from './catalogue.ts';
@@ -81,7 +81,7 @@ function walkOnConflict(clause: OnConflictClause, relation: Relation, target: It
   const { infer } = clause;
   if (infer !== undefined) {
     onlyKnown('on conflict', infer, ['indexElems', 'whereClause', 'conname']);
-    const here = inside(place, [{ ...target, name: target.name }]);
+    const here = inside(place, [target]);
     for (const node of infer.indexElems ?? []) {
       const element = as(node, 'IndexElem');
       if (element === undefined) throw new Undecidable('its on conflict has a part that is not known here');
@@ -105,7 +105,8 @@ function walkOnConflict(clause: OnConflictClause, relation: Relation, target: It
     }
   }
   if (clause.action !== 'ONCONFLICT_UPDATE') return;
-  const excluded = derivedItem('excluded', { names: relation.columns, opaque: false }, []);
+  // What `excluded` shows is the row that was to be inserted; PostgreSQL asks for the right to read the table all the same.
+  const excluded: Item = { ...tableItem(relation, 'excluded', []), locks: [] };
   const both = inside(place, [target, { ...excluded, bare: false }]);
   collector.onTable('update', relation, assignedColumns(clause.targetList ?? [], relation, both));
   walkExpression(clause.whereClause, both);

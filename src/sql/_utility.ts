@@ -242,7 +242,8 @@ function walkLock(lock: LockStmt, place: Place): Walked {
   const accessShare = 1;
   for (const range of lock.relations ?? []) {
     const relation = targetRelation(as(range, 'RangeVar'), place);
-    place.walk.collector.onTable(lock.mode === accessShare ? 'select' : 'update', relation, []);
+    // The right to a single column isn't enough for PostgreSQL.
+    place.walk.collector.onTable(lock.mode === accessShare ? 'select' : 'update', relation, relation.columns);
   }
   return { tag: 'LOCK TABLE' };
 }
