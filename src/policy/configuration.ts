@@ -4,7 +4,7 @@
  * not become a default. The policies beside it are checked in the same go. `docs/configuration.md` is its reference.
  */
 import type { Node } from 'yaml';
-import { parseResourceName, parseRoleName, type ResourceName } from '#core/ids.ts';
+import { parseResourceName, type ResourceName, type RoleName } from '#core/ids.ts';
 import { formatDuration, hours, minutes, parseDuration, seconds, type Duration } from '#core/instant.ts';
 import { parseGroup } from '#core/principal.ts';
 import type {
@@ -127,7 +127,8 @@ function readConfiguration(yaml: YamlReader, root: Node): Read | undefined {
   for (const { key, keyNode, value } of yaml.entries(top.resources, '`resources`') ?? []) {
     const name = parseResourceName(key);
     if (name === undefined) yaml.fault(keyNode, `\`${key}\` is not a name for a resource`, nameHelp);
-    const resource = readResource(yaml, name ?? ('unnamed' as ResourceName), value ?? keyNode);
+    // An ill-named one is read all the same, for its other faults.
+    const resource = readResource(yaml, name ?? (key as ResourceName), value ?? keyNode);
     if (name !== undefined && resource !== undefined) resources.push(resource);
   }
   return { resources, server };
@@ -321,7 +322,7 @@ function readLabels(yaml: YamlReader, node: Node | undefined): Readonly<Record<s
 // ── roles ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 function readRole(yaml: YamlReader, resource: ResourceName, key: string, keyNode: Node, node: Node): Role | undefined {
-  const name = parseRoleName(`${resource}/${key}`);
+  const name = parseResourceName(key) === undefined ? undefined : (`${resource}/${key}` as RoleName);
   if (name === undefined) yaml.fault(keyNode, `\`${key}\` is not a name for a role`, nameHelp);
   const fields = yaml.record(
     node,
@@ -417,7 +418,7 @@ function readTables(yaml: YamlReader, node: Node | undefined): readonly TablePer
     const name = readObjectName(yaml, key, keyNode);
     const what = `table \`${key}\``;
     const fields = yaml.record(value ?? keyNode, what, tableKeys);
-    if (fields !== undefined && Object.keys(fields).length === 0)
+    if (fields !== undefined && yaml.entries(value, what)?.length === 0)
       yaml.fault(keyNode, `${what} has no permission`, `name one of ${tableKeys.map((k) => `\`${k}\``).join(', ')}`);
     const columns = {
       select: readColumns(yaml, fields?.select, '`select`'),
