@@ -37,7 +37,7 @@ async function outcome(target: SqlTarget, held: readonly string[], text: string)
 const denied = '42501';
 
 /** False when PostgreSQL itself does not take the statement, whoever sends it. */
-async function check(target: SqlTarget, text: string): Promise<boolean> {
+async function check(target: SqlTarget, text: string, exactly = true): Promise<boolean> {
   const asOwner = await target.run(text).then(
     () => true,
     () => false,
@@ -54,7 +54,7 @@ async function check(target: SqlTarget, text: string): Promise<boolean> {
   const all = needs.flatMap((need) => privileges(target, need, whole));
   const said = needs.map(describeNeed).join('; ');
   assert.equal(await outcome(target, all, text), undefined, `too little for: ${text}\n${said}`);
-  for (const one of all) {
+  for (const one of exactly ? all : []) {
     const others = all.filter((privilege) => privilege !== one);
     assert.equal(await outcome(target, others, text), denied, `${one} is not needed for: ${text}\n${said}`);
   }
@@ -142,91 +142,162 @@ test('PostgreSQL 18: old and new rows, and more of merge', async () => {
 
 const columnsOf: Readonly<Record<string, readonly string[]>> = {
   orders: ['id', 'customer_id', 'status', 'total', 'net'],
-  customers: ['id', 'name', 'email', 'tags'],
+  customers: ['id', 'name', 'email', 'tax_id', 'tags'],
   payments: ['id', 'order_id', 'amount'],
   open_orders: ['id', 'total'],
 };
-const everyColumn = [...new Set(Object.values(columnsOf).flat())];
+
+type Named = { readonly name: string; readonly columns: readonly string[] };
 
 /**
- * Random selects over the shop: names that may be bare, qualified, correlated, aliased away or ambiguous. Functions in the
- * from clause are left out: their columns aren't known to the analysis, which then asks for more than PostgreSQL would.
+ * A random select over the shop, mostly one that PostgreSQL takes: bare, qualified, correlated and ambiguous names, aliases
+ * for tables and columns, `with` queries that hide tables, joins that merge columns. Functions in the from clause are left
+ * out: their columns aren't known to the analysis, which then asks for more than PostgreSQL would.
  */
-const { query } = fc.letrec<{ query: string; expression: string; item: string }>((tie) => ({
-  expression: fc.oneof(
-    { depthSize: 'small', withCrossShrink: true },
-    fc.constantFrom(...everyColumn),
-    fc
-      .tuple(fc.constantFrom('a', 'b', 'orders', 'payments', 'c'), fc.constantFrom(...everyColumn, '*'))
-      .map(([t, c]) => (c === '*' ? `count(${t}.*)` : `${t}.${c}`)),
-    fc.constantFrom('a', 'b', 'orders', '1', 'count(*)', `'x'`).map((e) => `${e}`),
-    tie('expression').map((e) => `coalesce((${e})::text, '')`),
-    fc.tuple(tie('expression'), tie('expression')).map(([x, y]) => `((${x})::text = (${y})::text)`),
-    fc.tuple(fc.constantFrom('a', 'b'), fc.constantFrom(...everyColumn)).map(([t, c]) => `(${t}).${c}`),
-    tie('query').map((q) => `exists (${q})`),
-    tie('query').map((q) => `(select count(*) from (${q}) b)`),
-  ),
-  item: fc.oneof(
-    { depthSize: 'small', withCrossShrink: true },
-    fc.constantFrom('orders', 'customers', 'payments', 'open_orders'),
-    fc
-      .tuple(
-        fc.constantFrom('orders', 'customers', 'payments', 'open_orders'),
-        fc.constantFrom('a', 'b', 'c', 'a (id)', 'b (x, id)'),
-      )
-      .map(([t, a]) => `${t} ${a}`),
-    fc
-      .tuple(tie('query'), fc.constantFrom('a', 'b', 'c (id, total)'), fc.constantFrom('', 'lateral '))
-      .map(([q, a, l]) => `${l}(${q}) ${a}`),
-    fc
-      .tuple(
-        tie('item'),
-        fc.constantFrom('cross join', 'natural join', 'left join', 'using'),
-        tie('item'),
-        tie('expression'),
-      )
-      .map(([l, kind, r, on]) => {
-        if (kind === 'using') return `${l} join ${r} using (id)`;
-        return kind === 'left join' ? `${l} left join ${r} on ((${on})::text = 'true')` : `${l} ${kind} ${r}`;
-      }),
-  ),
-  query: fc
-    .record({
-      with: fc.oneof(
-        { weight: 4, arbitrary: fc.constant(undefined) },
-        fc.tuple(fc.constantFrom('a', 'orders'), tie('query')),
-      ),
-      targets: fc.array(
-        fc.oneof(
-          fc.constantFrom('*', 'a.*'),
-          tie('expression'),
-          fc.tuple(tie('expression'), fc.constantFrom('id', 'total', 'x')).map(([e, n]) => `${e} as ${n}`),
-        ),
-        { minLength: 1, maxLength: 3 },
-      ),
-      from: fc.array(tie('item'), { minLength: 1, maxLength: 2 }),
-      where: fc.option(tie('expression')),
-      order: fc.option(fc.constantFrom(...everyColumn, '1', 'x')),
-    })
-    .map((q) => {
-      const where = q.where === null ? '' : ` where (${q.where})::text <> ''`;
-      const order = q.order === null ? '' : ` order by ${q.order}`;
-      const select = `select ${q.targets.join(', ')} from ${q.from.join(', ')}${where}${order}`;
+function randomSelect(seed: number): string {
+  let state = seed >>> 0;
+  const below = (bound: number): number => {
+    // Numbers as in Park and Miller's generator: good enough, and the seed says it all.
+    state = (state * 48_271 + 11) % 2_147_483_647;
+    return state % bound;
+  };
+  const pick = <T>(list: readonly T[]): T => list[below(list.length)] as T;
+  const chance = (percent: number): boolean => below(100) < percent;
+  let aliases = 0;
+
+  function base(ctes: readonly Named[]): { text: string; item: Named } {
+    const tables = [...Object.entries(columnsOf).map(([name, columns]) => ({ name, columns })), ...ctes, ...ctes];
+    const table = pick(tables);
+    const columns = ctes.findLast(({ name }) => name === table.name)?.columns ?? table.columns;
+    if (chance(40)) return { text: table.name, item: { name: table.name, columns } };
+    const name = chance(80) ? `t${++aliases}` : pick(Object.keys(columnsOf));
+    if (chance(70)) return { text: `${table.name} ${name}`, item: { name, columns } };
+    const renamed = [pick(['id', 'total', 'x']), ...columns.slice(1)];
+    return { text: `${table.name} as ${name} (${renamed[0]})`, item: { name, columns: renamed } };
+  }
+
+  function from(scopes: readonly Named[][], ctes: readonly Named[], depth: number): { text: string; items: Named[] } {
+    const kind = below(10);
+    if (kind < 4 || depth === 0) {
+      const { text, item } = base(ctes);
+      return { text, items: [item] };
+    }
+    if (kind < 6) {
+      const lateral = chance(50);
+      const inner = select(lateral ? scopes : scopes.slice(0, -1), ctes, depth - 1);
+      const name = `t${++aliases}`;
+      return { text: `${lateral ? 'lateral ' : ''}(${inner.text}) ${name}`, items: [{ name, columns: inner.columns }] };
+    }
+    const left = from(scopes, ctes, depth - 1);
+    const right = from(scopes, ctes, depth - 1);
+    const items = [...left.items, ...right.items];
+    const join = (how: string, on: string): { text: string; items: Named[] } => {
+      const text = `${left.text} ${how} ${right.text}${on}`;
+      if (!chance(15)) return { text, items };
+      const name = `t${++aliases}`;
+      return { text: `(${text}) as ${name}`, items: [{ name, columns: items.flatMap(({ columns }) => columns) }] };
+    };
+    switch (kind) {
+      case 6:
+        return join('cross join', '');
+      case 7:
+        return join('natural left join', '');
+      case 8:
+        return join('join', ' using (id)');
+      default:
+        return join('left join', ` on ${condition([...scopes.slice(0, -1), items], ctes, 0)}`);
+    }
+  }
+
+  function expression(scopes: readonly Named[][], ctes: readonly Named[], depth: number): string {
+    // Mostly the nearest scope, sometimes one around it.
+    const scope = chance(80) ? scopes.at(-1) : pick(scopes);
+    const item = scope === undefined || scope.length === 0 ? undefined : pick(scope);
+    const column = item === undefined || item.columns.length === 0 ? '1' : pick(item.columns);
+    switch (below(depth > 0 ? 9 : 7)) {
+      case 0:
+      case 1:
+        return `${column}::text`;
+      case 2:
+      case 3:
+        return item === undefined ? `'x'` : `${item.name}.${column}::text`;
+      case 4:
+        return item === undefined
+          ? '$$a$$'
+          : pick([`${item.name}::text`, `(${item.name}).${column}::text`, `row(${item.name}.*)::text`]);
+      case 5:
+        return `coalesce(${column}::text, 'orders.id')`;
+      case 6:
+        return `case when ${column} is null then 'a' end`;
+      case 7:
+        return `exists (${select(scopes, ctes, depth - 1).text})::text`;
+      default:
+        return `(select count(*) from (${select(scopes, ctes, depth - 1).text}) z)::text`;
+    }
+  }
+
+  function condition(scopes: readonly Named[][], ctes: readonly Named[], depth: number): string {
+    return `${expression(scopes, ctes, depth)} = ${expression(scopes, ctes, depth)}`;
+  }
+
+  function select(
+    outer: readonly Named[][],
+    ctes: readonly Named[],
+    depth: number,
+  ): { text: string; columns: string[] } {
+    let before = '';
+    let known = ctes;
+    const items: Named[] = [];
+    const texts: string[] = [];
+    if (depth > 0 && chance(20)) {
+      const inner = select(outer, ctes, depth - 1);
+      const name = pick(['orders', 'payments', 'w']);
+      before = `with ${name} as (${inner.text}) `;
+      known = [...ctes, { name, columns: inner.columns }];
       // PostgreSQL doesn't even look at rights for a `with` query that nobody reads; the analysis does.
-      return q.with === undefined
-        ? select
-        : `with ${q.with[0]} as (${q.with[1]}) ${select.replace(' from ', ` from ${q.with[0]} z, `)}`;
-    }),
-}));
+      texts.push(`${name} z${++aliases}`);
+      items.push({ name: `z${aliases}`, columns: inner.columns });
+    }
+    for (let count = chance(30) ? 2 : 1; count > 0; count -= 1) {
+      const one = from([...outer, [...items]], known, depth);
+      texts.push(one.text);
+      items.push(...one.items);
+    }
+    const scopes = [...outer, items];
+    const columns: string[] = [];
+    const targets: string[] = [];
+    for (let count = 1 + below(3); count > 0; count -= 1) {
+      const item = pick(items);
+      if (chance(10)) {
+        targets.push(`${item.name}.*`);
+        columns.push(...item.columns);
+      } else if (chance(15) && items.length === 1) {
+        targets.push('*');
+        columns.push(...item.columns);
+      } else {
+        const name = pick(['id', 'total', `c${below(5)}`]);
+        targets.push(`${expression(scopes, known, depth)} as ${name}`);
+        columns.push(name);
+      }
+    }
+    const where = chance(40) ? ` where ${condition(scopes, known, depth)}` : '';
+    const order = chance(20) ? ` order by ${pick([...columns, ...pick(items).columns, '1'])}` : '';
+    return { text: `${before}select ${targets.join(', ')} from ${texts.join(', ')}${where}${order}`, columns };
+  }
+
+  return select([], [], 2).text;
+}
 
 test('INVARIANT 1: random selects need exactly what PostgreSQL asks for', async () => {
-  const target = targets.sample;
   let taken = 0;
   await fc.assert(
-    fc.asyncProperty(query, async (text) => {
-      if (text.length < 2_000 && (await check(target, text))) taken += 1;
+    fc.asyncProperty(fc.integer({ min: 1, max: 2_147_483_646 }), async (seed) => {
+      const text = randomSelect(seed);
+      // A subquery whose result nobody uses is thrown away before PostgreSQL looks at its rights.
+      const mayHaveUnused = text.includes('(select count(*)') || text.includes('exists (');
+      if (text.length < 2_000 && (await check(targets.sample, text, !mayHaveUnused))) taken += 1;
     }),
-    { numRuns: 5_000 },
+    { numRuns: 1_500, endOnFailure: true, includeErrorInReport: true },
   );
-  assert.ok(taken > 300, `PostgreSQL took only ${taken} of them`);
+  assert.ok(taken > 150, `PostgreSQL took only ${taken} of them`);
 });
