@@ -217,7 +217,7 @@ export async function verifyRegistration(by: {
 
 // --- Asserting ------------------------------------------------------------------------------------------------------
 
-/** What a verifier needs later, in base64url as it came: this is what the log keeps of a proof. */
+/** What a verifier needs later, in base64url as it came. The log keeps it without the user handle (docs/proof-format.md). */
 export type RawAssertion = {
   readonly credentialId: string;
   readonly authenticatorData: string;

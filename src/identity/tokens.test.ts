@@ -5,7 +5,7 @@ import { inspect } from 'node:util';
 import fc from 'fast-check';
 import { newToken, parseToken, sameHash, type TokenKind } from './tokens.ts';
 
-const kinds: readonly TokenKind[] = ['access', 'refresh', 'code', 'web_session', 'ceremony', 'link'];
+const kinds: readonly TokenKind[] = ['access', 'refresh', 'code', 'web_session', 'link'];
 const random = (length: number) => new Uint8Array(randomBytes(length));
 
 test('a token is its prefix and 256 random bits, and only its SHA-256 is kept', () => {

@@ -13,7 +13,6 @@ const prefixes = {
   refresh: 'sly_rt_',
   code: 'sly_ac_',
   web_session: 'sly_ws_',
-  ceremony: 'sly_ce_',
   link: 'sly_ln_',
 } as const;
 

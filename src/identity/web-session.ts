@@ -17,7 +17,7 @@ const seenGranularity: Duration = minutes(1);
 export type WebSession = {
   readonly startedAt: Instant;
   readonly lastSeenAt: Instant;
-  /** The last assertion of a passkey in this sign-in: signing in, or any proof. */
+  /** When a passkey last proved who is there. */
   readonly provenAt: Instant;
 };
 
