@@ -7,7 +7,7 @@ const env = { ...process.env, PATH: `${root}/node_modules/.bin${delimiter}${proc
 
 const steps: readonly (readonly [name: string, command: string, ...args: string[]])[] = [
   ['format', 'oxfmt', '--check', '.'],
-  ['lint', 'oxlint', 'src', 'tools', 'test', 'web/src'],
+  ['lint', 'oxlint', 'src', 'tools', 'test', 'web'],
   ['types', 'tsc'],
   ['types of the console', 'tsc', '-p', 'web'],
   ['imports', 'node', 'tools/check-imports.ts'],

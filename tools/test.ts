@@ -8,7 +8,7 @@ const only = process.argv[2];
 const patterns =
   only === 'unit'
     ? ['src/**/*.test.ts', 'tools/**/*.test.ts']
-    : ['src/**/*.test.ts', 'tools/**/*.test.ts', 'test/**/*.test.ts'];
+    : ['src/**/*.test.ts', 'tools/**/*.test.ts', 'web/**/*.test.ts', 'test/**/*.test.ts'];
 const files = patterns.flatMap((pattern) => globSync(pattern, { cwd: root })).sort();
 if (files.length === 0) {
   console.error('no test files found');

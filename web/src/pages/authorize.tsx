@@ -4,6 +4,7 @@ import { useState } from 'react';
 import { endpoints } from '#contract/endpoints.ts';
 import { useApi } from '../api/context.tsx';
 import { meQuery } from '../api/queries.ts';
+import { isLoopback } from '../loopback.ts';
 import { Button } from '../ui/button.tsx';
 import { Card } from '../ui/card.tsx';
 import { Facts } from '../ui/facts.tsx';
@@ -11,19 +12,6 @@ import { ErrorNotice, Notice } from '../ui/notice.tsx';
 import { Page } from '../ui/page.tsx';
 
 const route = getRouteApi('/_app/authorize');
-
-/** RFC 8252, section 7.3: a loopback address of this machine, any port. Nothing else may get a code from here. */
-export function isLoopback(address: string): boolean {
-  if (!URL.canParse(address)) return false;
-  const { protocol, hostname, pathname, username, password } = new URL(address);
-  return (
-    protocol === 'http:' &&
-    (hostname === '127.0.0.1' || hostname === '[::1]') &&
-    pathname === '/callback' &&
-    username === '' &&
-    password === ''
-  );
-}
 
 /** Consent to a sign-in of the CLI on this machine. */
 export function AuthorizePage() {

@@ -3,19 +3,12 @@ import { getRouteApi, useRouter } from '@tanstack/react-router';
 import { useContextOfApp } from '../api/context.tsx';
 import { meQuery } from '../api/queries.ts';
 import { signInWithPasskey } from '../ceremony/passkey.ts';
+import { safePath } from '../safe-path.ts';
 import { StrangerPage } from '../shell/stranger-page.tsx';
 import { Button } from '../ui/button.tsx';
 import { ErrorNotice } from '../ui/notice.tsx';
 
 const route = getRouteApi('/sign-in');
-
-/** Only a path of our own: `to` comes with the link, and may have been written by anybody. */
-export function safePath(to: string | undefined): string {
-  if (to === undefined) return '/';
-  const url = URL.canParse(to, window.location.origin) ? new URL(to, window.location.origin) : undefined;
-  if (url === undefined || url.origin !== window.location.origin || !to.startsWith('/')) return '/';
-  return url.pathname === '/sign-in' ? '/' : `${url.pathname}${url.search}${url.hash}`;
-}
 
 export function SignInPage() {
   const { to } = route.useSearch();
@@ -27,7 +20,7 @@ export function SignInPage() {
     onSuccess: (me) => {
       queryClient.clear();
       queryClient.setQueryData(meQuery(api).queryKey, me);
-      router.history.replace(safePath(to));
+      router.history.replace(safePath(to, window.location.origin));
     },
   });
   return (

@@ -1,7 +1,7 @@
 import { useQuery } from '@tanstack/react-query';
+import type { SessionView } from '#contract/views.ts';
 import { useApi } from '../api/context.tsx';
 import { logQuery, meQuery } from '../api/queries.ts';
-import type { LogEntryView, SessionView } from '#contract/views.ts';
 import { Badge } from '../ui/badge.tsx';
 import { Card } from '../ui/card.tsx';
 import { Empty } from '../ui/notice.tsx';
@@ -9,7 +9,7 @@ import { Section } from '../ui/page.tsx';
 import { Pager } from '../ui/pager.tsx';
 import { Queried } from '../ui/queried.tsx';
 import { At } from '../ui/time.tsx';
-import { readStatement } from './statement.ts';
+import { readStatements, type Result, type Statement } from './statement.ts';
 
 /** Every statement of a session, oldest first, as the log has it. An open session is looked at again. */
 export function Statements({
@@ -21,44 +21,51 @@ export function Statements({
 }) {
   const api = useApi();
   const scope = useQuery(meQuery(api)).data?.may.readLog === 'all' ? 'all' : 'mine';
-  const every = session.state === 'open' ? 5 : undefined;
+  const isOpen = session.state === 'open';
   const log = useQuery(
-    logQuery(api, { scope, session: session.id, kind: 'statement', order: 'oldest', limit: 50, cursor }, every),
+    logQuery(api, { scope, session: session.id, order: 'oldest', limit: 100, cursor }, isOpen ? 5 : undefined),
   );
   return (
     <Section title="Statements">
       <Queried query={log}>
-        {({ items, next }) => (
-          <>
-            {items.length === 0 ? (
-              <Empty title="No statements">Nothing has been run in this session that you may read.</Empty>
-            ) : (
-              <ol aria-label="Statements" className="flex flex-col gap-3">
-                {items.map((entry) => (
-                  <StatementItem key={entry.id} entry={entry} />
-                ))}
-              </ol>
-            )}
-            <Pager cursor={cursor} next={next} shown={items.length} />
-          </>
-        )}
+        {({ items, next }) => {
+          const statements = readStatements(items);
+          return (
+            <>
+              {statements.length === 0 ? (
+                <Empty title="No statements">Nothing has been run in this session that you may read.</Empty>
+              ) : (
+                <ol aria-label="Statements" className="flex flex-col gap-3">
+                  {statements.map((statement) => (
+                    <StatementItem
+                      key={statement.key}
+                      statement={statement}
+                      without={isOpen ? 'running' : 'no result recorded'}
+                    />
+                  ))}
+                </ol>
+              )}
+              <Pager cursor={cursor} next={next} shown={statements.length} />
+            </>
+          );
+        }}
       </Queried>
     </Section>
   );
 }
 
-function StatementItem({ entry }: { readonly entry: LogEntryView }) {
-  const statement = readStatement(entry);
+function StatementItem({ statement, without }: { readonly statement: Statement; readonly without: string }) {
+  const { text, isCut, parameters, results, at } = statement;
   return (
     <li>
       <Card className="flex flex-col gap-3">
-        <pre tabIndex={0} className="overflow-x-auto font-mono text-sm whitespace-pre-wrap">
-          {statement.text ?? <span className="text-faint">The text was erased.</span>}
-          {statement.isCut && <span className="text-faint"> … (cut; the log has its size and hash)</span>}
+        <pre tabIndex={0} aria-label="Statement" className="overflow-x-auto font-mono text-sm whitespace-pre-wrap">
+          {text ?? <span className="text-faint">The text is not here: it was erased, or is on the page before.</span>}
+          {isCut && <span className="text-faint"> … (cut; the log has its size and hash)</span>}
         </pre>
-        {statement.parameters.length > 0 && (
+        {parameters.length > 0 && (
           <dl aria-label="Parameters" className="flex flex-wrap gap-x-4 gap-y-1 font-mono text-xs">
-            {statement.parameters.map((value, index) => (
+            {parameters.map((value, index) => (
               <div key={index} className="flex gap-1.5">
                 <dt className="text-faint">${index + 1}</dt>
                 <dd>{value}</dd>
@@ -66,19 +73,33 @@ function StatementItem({ entry }: { readonly entry: LogEntryView }) {
             ))}
           </dl>
         )}
-        <p className="flex flex-wrap items-center gap-x-4 gap-y-1 text-sm text-soft">
-          <Badge tone={statement.tone}>{statement.outcome}</Badge>
-          {statement.rows !== undefined && (
-            <span>
-              {statement.rows.toLocaleString('en')} {statement.rows === 1 ? 'row' : 'rows'}
-            </span>
-          )}
-          {statement.durationMs !== undefined && <span>{durationMsText(statement.durationMs)}</span>}
-          <At at={entry.at} />
-        </p>
-        {statement.message !== undefined && <p className="text-sm text-danger">{statement.message}</p>}
+        <div className="flex flex-wrap items-start justify-between gap-x-4 gap-y-1 text-sm text-soft">
+          <div className="flex min-w-0 flex-col gap-1">
+            {results.length === 0 && <span>{without}</span>}
+            {results.map((result, index) => (
+              <ResultLine key={index} result={result} />
+            ))}
+          </div>
+          <At at={at} />
+        </div>
       </Card>
     </li>
+  );
+}
+
+function ResultLine({ result }: { readonly result: Result }) {
+  const { outcome, tone, rows, durationMs, message } = result;
+  return (
+    <span className="flex flex-wrap items-center gap-x-3 gap-y-1">
+      <Badge tone={tone}>{outcome}</Badge>
+      {rows !== undefined && (
+        <span>
+          {rows.toLocaleString('en')} {rows === 1 ? 'row' : 'rows'}
+        </span>
+      )}
+      {durationMs !== undefined && <span>{durationMsText(durationMs)}</span>}
+      {message !== undefined && <span className="text-danger">{message}</span>}
+    </span>
   );
 }
 
