@@ -185,6 +185,9 @@ function jsonColumns(nodes: readonly Node[] | undefined, place: Place): string[]
   });
 }
 
+/** PostgreSQL takes 32767; the bound keeps a hostile text from filling the memory. */
+const mostJoined = 10_000;
+
 function walkJoin(join: JoinExpr, place: Place, before: readonly Item[]): From {
   onlyKnown('join', join, [
     'jointype',
@@ -208,6 +211,7 @@ function walkJoin(join: JoinExpr, place: Place, before: readonly Item[]): From {
   const names = new Set(merged.map(({ name }) => name));
   const rest = [...left.columns, ...right.columns].filter(({ name }) => !names.has(name));
   const columns = [...merged, ...rest];
+  if (columns.length > mostJoined) throw new Undecidable(`a join in it has more than ${mostJoined} columns`);
   const locks = both.flatMap((item) => item.locks);
   const usingAlias = join.join_using_alias?.aliasname;
   if (join.alias !== undefined) {
@@ -222,7 +226,8 @@ function walkJoin(join: JoinExpr, place: Place, before: readonly Item[]): From {
       ...(usingAlias === undefined
         ? []
         : [{ name: usingAlias, columns: merged, opaque: false, bare: false, locks: [] }]),
-      ...both.map((item) => ({ ...item, bare: false })),
+      // What has no name and no bare columns can't be reached any more.
+      ...both.filter(({ name }) => name !== undefined).map((item) => ({ ...item, bare: false })),
     ],
     columns,
     opaque,

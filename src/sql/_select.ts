@@ -148,6 +148,9 @@ function knownSettingName(select: SelectStmt, items: readonly Item[]): string | 
   return isSettings && equals && bareName(where.lexpr) === 'name' ? stringLiteral(where.rexpr) : undefined;
 }
 
+/** As in PostgreSQL. Stars of stars would grow without end otherwise. */
+const mostResults = 1664;
+
 /** A select list or a returning list: reads what it names, and says what its columns are called. */
 export function walkTargets(nodes: readonly Node[] | undefined, place: Place): { names: string[]; opaque: boolean } {
   const names: string[] = [];
@@ -155,6 +158,7 @@ export function walkTargets(nodes: readonly Node[] | undefined, place: Place): {
   for (const node of nodes ?? []) {
     const target = as(node, 'ResTarget');
     if (target === undefined) throw new Undecidable('its list of results contains something that is not known here');
+    if (names.length > mostResults) throw new Undecidable(`it has a result of more than ${mostResults} columns`);
     onlyKnown('list of results', target, ['name', 'val']);
     const fields = as(target.val, 'ColumnRef')?.fields;
     if (as(fields?.at(-1), 'A_Star') !== undefined) {

@@ -442,6 +442,19 @@ test('INVARIANT 1: too long, too deep, or a failing parser is `other`', () => {
   assert.deepEqual(analysis.statements.map(needs), [[other]]);
 });
 
+test('a hostile text can not make the analysis grow without end', () => {
+  const doubled = Array.from({ length: 40 }, (_, i) => `a${i + 1} as (select *, * from a${i})`).join(', ');
+  const joined = `select 1 from orders${' cross join orders'.repeat(5_000)}`;
+  const using = `select id from orders${' natural join payments'.repeat(1_500)}`;
+  const starting = performance.now();
+  for (const text of [`with a0 as (select * from orders), ${doubled} select * from a40`, joined]) {
+    assert.deepEqual(needs(only(text)), [other]);
+  }
+  assert.equal(statements(using).length, 1);
+  const took = performance.now() - starting;
+  assert.ok(took < 10_000, `it took ${took} ms`);
+});
+
 test('where, copy and functions are reported', () => {
   assert.equal(only('update orders set status = $1').hasWhere, false);
   assert.equal(only('delete from orders where true').hasWhere, true);
