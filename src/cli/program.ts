@@ -6,6 +6,7 @@ import { addConnect } from './connect.ts';
 import { addDeny } from './deny.ts';
 import { addDone } from './done.ts';
 import { addGrants } from './grants.ts';
+import { addLog } from './log.ts';
 import { addLogin } from './login.ts';
 import { addLogout } from './logout.ts';
 import { addLs } from './ls.ts';
@@ -59,6 +60,7 @@ export function buildProgram(makeCli: (shared: Cli['shared']) => Cli): Command {
   addGrants(program, cli);
   addRevoke(program, cli);
   addSessions(program, cli);
+  addLog(program, cli);
 
   program.commandsGroup('This machine:');
   addLogin(program, cli);
