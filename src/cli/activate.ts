@@ -9,7 +9,7 @@ import type { Cli } from './cli.ts';
 import { examples } from './examples.ts';
 import { attempt, CliError } from './exit.ts';
 import { durationFlag } from './parse-values.ts';
-import { findGrants, isOneOrMore, oneGrant, parseTarget, wordsOf } from './pick-grant.ts';
+import { findGrants, isOneOrMore, oneGrant, parseTarget, words } from './pick-grant.ts';
 import { json, line } from './screen.ts';
 import { openServer, type Server } from './server.ts';
 import { wordOfEnd } from './states.ts';
@@ -44,15 +44,15 @@ async function activate(cli: Cli, text: string | undefined, flags: Flags): Promi
   if (!isOneOrMore(waiting)) {
     const active = found.find((grant) => grant.state === 'active');
     if (active !== undefined)
-      throw new CliError('refused', `activate ${wordsOf(target)}: ${active.role} is active already`, {
+      throw new CliError('refused', `${words('activate', target)}: ${active.role} is active already`, {
         hint: `connect with \`sally connect ${active.resource}\``,
       });
     const ended = found.find((grant) => grant.state === 'ended');
     if (ended !== undefined)
-      throw new CliError('refused', `activate ${wordsOf(target)}: the grant is over (${wordOfEnd(ended.how)})`, {
+      throw new CliError('refused', `${words('activate', target)}: the grant is over (${wordOfEnd(ended.how)})`, {
         hint: `ask again with \`sally request ${ended.role}\``,
       });
-    throw new CliError('not_found', `activate ${wordsOf(target)}: no approved grant of yours waits for it`, {
+    throw new CliError('not_found', `${words('activate', target)}: no approved grant of yours waits for it`, {
       hint: '`sally requests` shows whether your request was approved',
     });
   }

@@ -14,7 +14,7 @@ import { codeOf, writeText } from './config-folder.ts';
 import { connectionEnvironment, connectionString, type Format, formats } from './connection.ts';
 import { examples } from './examples.ts';
 import { attempt, CliError, QuietExit } from './exit.ts';
-import { findGrants, isOneOrMore, oneGrant, parseTarget, wordsOf, type Target } from './pick-grant.ts';
+import { findGrants, isOneOrMore, oneGrant, parseTarget, words, type Target } from './pick-grant.ts';
 import { json, line } from './screen.ts';
 import { openServer, type Server } from './server.ts';
 import { serverPath } from './servers.ts';
@@ -166,14 +166,14 @@ async function readyGrant(
     }
     const roles = [...longest.values()];
     return isOneOrMore(roles)
-      ? oneGrant(cli, `connect to ${wordsOf(target)}`, roles, 'say which with --role ROLE or --grant ID')
+      ? oneGrant(cli, `${words('connect', target, 'to')}`, roles, 'say which with --role ROLE or --grant ID')
       : active[0];
   }
   const approved = found.filter((grant) => grant.state === 'approved' && Date.parse(grant.notBefore) <= cli.now());
   if (isOneOrMore(approved)) {
     const grant = await oneGrant(
       cli,
-      `connect to ${wordsOf(target)}`,
+      `${words('connect', target, 'to')}`,
       approved,
       'say which with --role ROLE or --grant ID',
     );
@@ -183,7 +183,7 @@ async function readyGrant(
         !cli.shared().json &&
         (await askYesNo(`${grant.role} is approved but not active. Activate it now?`)));
     if (!goAhead)
-      throw new CliError('refused', `connect to ${wordsOf(target)}: ${grant.role} is approved but not active`, {
+      throw new CliError('refused', `${words('connect', target, 'to')}: ${grant.role} is approved but not active`, {
         hint: `activate it with \`sally activate ${grant.id}\`, or connect with --activate`,
       });
     return activateGrant(cli, server, grant, { timeoutMs: 5 * 60_000, browser: flags.browser, show: false });
@@ -201,7 +201,7 @@ async function nothingToConnectWith(
   if (later !== undefined)
     return new CliError(
       'refused',
-      `connect to ${wordsOf(target)}: ${later.role} starts ${relative(later.notBefore, cli.now())}`,
+      `${words('connect', target, 'to')}: ${later.role} starts ${relative(later.notBefore, cli.now())}`,
     );
   const { items } = await attempt('list the roles', () => server.client.listRoles());
   const roles = items.filter(
@@ -217,7 +217,7 @@ async function nothingToConnectWith(
       : roles[0] !== undefined
         ? `ask for it: \`sally request ${roles.length === 1 ? roles[0].role : `ROLE\` (${roles.map((r) => r.role).join(', ')})`}${roles.length === 1 ? ' --for 1h --reason "why"`' : ''}`
         : '`sally ls` shows what you can ask for';
-  return new CliError('not_found', `connect to ${wordsOf(target)}: you have no live grant there`, { hint });
+  return new CliError('not_found', `${words('connect', target, 'to')}: you have no live grant there`, { hint });
 }
 
 /** Runs the program on this terminal and answers its exit code, as a shell would. */

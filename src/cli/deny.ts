@@ -4,6 +4,7 @@ import { askText } from './ask.ts';
 import type { Cli } from './cli.ts';
 import { examples } from './examples.ts';
 import { attempt, CliError } from './exit.ts';
+import { idArgument } from './parse-values.ts';
 import { json, line } from './screen.ts';
 import { openServer } from './server.ts';
 
@@ -13,7 +14,7 @@ export function addDeny(program: Command, cli: Cli): void {
       .command('deny')
       .summary('deny a request')
       .description('Denies a request that waits for your decision. Who asked reads your word.')
-      .argument('<request>', 'the id of the request')
+      .argument('<request>', 'the id of the request', idArgument('request'))
       .option('--word <text>', 'why')
       .action((id: string, flags: { readonly word?: string }) => deny(cli, id, flags.word)),
     ['say what would help', 'sally deny req_01jd0000000000000000000000 --word "support-read is enough for this"'],

@@ -4,7 +4,7 @@ import type { Cli } from './cli.ts';
 import { cutWords, endGrant } from './end-grant.ts';
 import { examples } from './examples.ts';
 import { CliError } from './exit.ts';
-import { findGrants, isOneOrMore, oneGrant, parseTarget, wordsOf } from './pick-grant.ts';
+import { findGrants, isOneOrMore, oneGrant, parseTarget, words } from './pick-grant.ts';
 import { json, line } from './screen.ts';
 import { openServer } from './server.ts';
 
@@ -27,7 +27,7 @@ async function done(cli: Cli, text: string | undefined, all: boolean): Promise<v
   const { client } = await openServer(cli, 'signed-in');
   const found = (await findGrants(client, target)).filter((grant) => grant.state !== 'ended');
   if (!isOneOrMore(found))
-    throw new CliError('not_found', `hand back ${wordsOf(target)}: you have no live grant there`, {
+    throw new CliError('not_found', `${words('hand back', target)}: you have no live grant there`, {
       hint: '`sally grants` lists yours',
     });
   const chosen = all

@@ -6,7 +6,7 @@ import type { LogEntryView } from '#contract/views.ts';
 import type { Cli } from './cli.ts';
 import { examples } from './examples.ts';
 import { attempt, CliError } from './exit.ts';
-import { countFlag, durationFlag, parseMoment } from './parse-values.ts';
+import { countFlag, durationFlag, idArgument, parseMoment } from './parse-values.ts';
 import { json, jsonLine, line, paint, plain } from './screen.ts';
 import { allPages, openServer } from './server.ts';
 import { eventTime } from './times.ts';
@@ -35,11 +35,13 @@ export function addLogList(log: Command, cli: Cli): void {
       .option('--mine', 'what you did and what was done to you (so it is without a flag)')
       .option('--all', 'everything that you may read')
       .option('--kind <kind>', 'only of that kind: statement, grant.ended …')
-      .option('--request <id>', 'only about that request')
-      .option('--grant <id>', 'only about that grant')
-      .option('--session <id>', 'only about that session')
-      .option('--person <id>', 'only about that person')
-      .option('--since <time>', 'only from then on: 1h, 14:30, 2026-11-22T09:00:00Z')
+      .option('--request <id>', 'only about that request', idArgument('request'))
+      .option('--grant <id>', 'only about that grant', idArgument('grant'))
+      .option('--session <id>', 'only about that session', idArgument('session'))
+      .option('--person <id>', 'only about that person', idArgument('principal'))
+      .option('--since <time>', 'only from then on: 1h, 14:30, 2026-11-22T09:00:00Z', (text) =>
+        parseMoment(text, cli.now(), 'past'),
+      )
       .option('--limit <n>', 'how many at most', countFlag, 50)
       .option('--cursor <cursor>', 'go on where a page ended')
       .option('-f, --follow', 'go on with new entries as they come, until Ctrl-C')
@@ -65,7 +67,7 @@ async function list(cli: Cli, flags: Flags): Promise<void> {
     grant: flags.grant,
     session: flags.session,
     principal: flags.person,
-    since: flags.since === undefined ? undefined : parseMoment(flags.since, cli.now(), 'past'),
+    since: flags.since,
   };
   const found = await allPages('read the log', flags.limit, (cursor, limit) =>
     client.listLog({ query: { ...query, order: 'newest', cursor: cursor ?? flags.cursor, limit } }),

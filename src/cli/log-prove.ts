@@ -1,12 +1,14 @@
 /** `sally log prove`: saves a receipt that stands alone. */
 import { open } from 'node:fs/promises';
 import type { Command } from 'commander';
+import { parseId } from '#core/ids.ts';
 import { canonicalJson, type Json } from '#core/jcs.ts';
 import { verifyReceipt } from '#log/receipt.ts';
 import type { Cli } from './cli.ts';
 import { codeOf } from './config-folder.ts';
 import { examples } from './examples.ts';
 import { attempt, CliError } from './exit.ts';
+import { findEntry } from './find-entry.ts';
 import { trustedLogKey } from './log-key.ts';
 import { json, line } from './screen.ts';
 import { openServer } from './server.ts';
@@ -20,18 +22,16 @@ export function addLogProve(log: Command, cli: Cli): void {
         'Saves a receipt: the entry, its path through the tree, and the signed checkpoint. It stands alone: anybody with ' +
           'the public key of the log can check it, years later and without a server.',
       )
-      .argument('<entry>', 'the id of the entry')
+      .argument('<entry>', 'its number, as `sally log` shows it, or its id')
       .option('-o, --output <file>', 'where to; `-` is standard output')
       .action((id: string, flags: { readonly output?: string }) => prove(cli, id, flags.output)),
-    [
-      'keep it, and check it',
-      'sally log prove ent_01jd0000000000000000000000 -o receipt.json && sally log verify --receipt receipt.json',
-    ],
+    ['keep it, and check it', 'sally log prove 12 -o receipt.json && sally log verify --receipt receipt.json'],
   );
 }
 
-async function prove(cli: Cli, id: string, output: string | undefined): Promise<void> {
+async function prove(cli: Cli, given: string, output: string | undefined): Promise<void> {
   const { client } = await openServer(cli, 'signed-in');
+  const id = parseId('entry', given) ?? (await findEntry(client, 'prove', given)).id;
   const receipt = await attempt(`prove \`${id}\``, () => client.proveEntry({ params: { id } }));
   // The one spelling that a verifier reads; it came as JSON, so it is JSON.
   const text = `${canonicalJson(receipt as Json)}\n`;

@@ -1,5 +1,6 @@
 /** Values of flags and arguments: parsed once, refused with what would be right. */
 import { InvalidArgumentError } from 'commander';
+import { parseId, type IdKind } from '#core/ids.ts';
 import { formatInstant, parseDuration, parseInstant, type Instant } from '#core/instant.ts';
 
 /** Milliseconds. */
@@ -7,6 +8,14 @@ export function durationFlag(text: string): number {
   const duration = parseDuration(text);
   if (duration === undefined) throw new InvalidArgumentError('write a duration as in 90s, 30m, 2h, 1h30m or 1d.');
   return duration;
+}
+
+/** An id of that kind, in its one spelling. */
+export function idArgument(kind: IdKind): (text: string) => string {
+  return (text) => {
+    if (parseId(kind, text) === undefined) throw new InvalidArgumentError(`that is no id of a ${kind}.`);
+    return text;
+  };
 }
 
 export function countFlag(text: string): number {

@@ -25,16 +25,18 @@ export function parseTarget(text: string | undefined): Target {
   });
 }
 
-export function wordsOf(target: Target): string {
+/** `connect to \`orders\``; without a target only `connect`. */
+export function words(verb: string, target: Target, preposition = ''): string {
+  const on = preposition === '' ? verb : `${verb} ${preposition}`;
   switch (target.kind) {
     case 'grant':
-      return `\`${target.id}\``;
+      return `${on} \`${target.id}\``;
     case 'role':
-      return `role \`${target.role}\``;
+      return `${on} \`${target.role}\``;
     case 'resource':
-      return `\`${target.resource}\``;
+      return `${on} \`${target.resource}\``;
     case 'any':
-      return 'anything';
+      return verb;
   }
 }
 
@@ -68,7 +70,7 @@ export async function oneGrant(
       { hint: how },
     );
   return askWhich(
-    question,
+    'Which one?',
     grants.map((grant) => {
       const time = grantTimeCell(grant, cli.now());
       return {

@@ -1,5 +1,6 @@
 /** All commands in one tree. Nothing is done here: the entry point runs it, the reference and the completions read it. */
-import { Command } from 'commander';
+import { stripVTControlCharacters } from 'node:util';
+import { Command, Help, type CommanderError } from 'commander';
 import { addActivate } from './activate.ts';
 import type { Cli } from './cli.ts';
 import { addConnect } from './connect.ts';
@@ -12,6 +13,8 @@ import { addLogout } from './logout.ts';
 import { addLs } from './ls.ts';
 import { addRequest } from './request.ts';
 import { addRequests } from './requests.ts';
+import { paint } from './screen.ts';
+import { defaultServer } from './servers.ts';
 import { addRevoke } from './revoke.ts';
 import { addSessions } from './sessions.ts';
 import { addVersion, ownVersion } from './version.ts';
@@ -31,20 +34,34 @@ export function buildProgram(makeCli: (shared: Cli['shared']) => Cli): Command {
     .usage('<command> [options]')
     .version(ownVersion(), '-V, --version', 'the version of this program')
     .helpOption('-h, --help', 'help for a command')
-    .option(
-      '--server <url>',
-      'the server to talk to (SALLY_SERVER; else that of the last sign-in, else http://localhost:7700)',
-    )
+    .option('--server <url>', 'the server to talk to')
     .option('--json', 'print the documents of the API')
-    .configureHelp({ showGlobalOptions: true, styleTitle: (title) => title })
+    .configureHelp({
+      showGlobalOptions: true,
+      helpWidth: Math.min(100, cli.screen.out.columns ?? 100),
+      styleTitle: (title) => paint(cli.screen.out, { text: title, colour: 'bold' }),
+      // What there is to do comes first; the flags that all commands share are looked up rarely.
+      formatHelp: (command, helper) => {
+        const text = Help.prototype.formatHelp.call(helper, command, helper);
+        if (command.parent !== null) return text;
+        const sections = text.trimEnd().split('\n\n');
+        const isOptions = (section: string) => stripVTControlCharacters(section).startsWith('Options:');
+        return `${[...sections.filter((s) => !isOptions(s)), ...sections.filter(isOptions)].join('\n\n')}\n`;
+      },
+      subcommandTerm: (command) => [command.name(), ...command.registeredArguments.map(argumentTerm)].join(' '),
+    })
     .configureOutput({
       writeOut: (text) => cli.screen.out.write(text),
       writeErr: (text) => cli.screen.err.write(text),
+      getOutHasColors: () => cli.screen.out.colours,
+      getErrHasColors: () => cli.screen.err.colours,
       // The entry point says what was wrong, in the words that all errors have.
       outputError: () => {},
     })
     .exitOverride()
-    .helpCommand('help [command]', 'help for a command');
+    .addHelpCommand(
+      new Command('help').argument('[command]').description('help for a command').helpGroup('This machine:'),
+    );
 
   program.commandsGroup('Access:');
   addLs(program, cli);
@@ -70,7 +87,31 @@ export function buildProgram(makeCli: (shared: Cli['shared']) => Cli): Command {
 
   program.addHelpText(
     'after',
-    '\nBegin with `sally login`, then `sally ls`. The reference is docs/cli.md; exit codes are there too.',
+    `
+Begin with \`sally login\`, then \`sally ls\`; \`sally COMMAND --help\` has examples.
+
+The server is that of --server, SALLY_SERVER, your last sign-in, or ${defaultServer}.`,
   );
+  rememberWhereItFails(program, 'sally');
   return program;
+}
+
+/** `[role]`, `<request>`, without the `...` that says how many. */
+function argumentTerm(argument: { readonly required: boolean; name(): string }): string {
+  return argument.required ? `<${argument.name()}>` : `[${argument.name()}]`;
+}
+
+const failures = new WeakMap<CommanderError, string>();
+
+/** The command that was used wrongly: `sally log show`. */
+export function failedIn(error: CommanderError): string | undefined {
+  return failures.get(error);
+}
+
+function rememberWhereItFails(command: Command, path: string): void {
+  command.exitOverride((error) => {
+    failures.set(error, path);
+    throw error;
+  });
+  for (const child of command.commands) rememberWhereItFails(child, `${path} ${child.name()}`);
 }

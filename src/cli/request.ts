@@ -38,7 +38,9 @@ export function addRequest(program: Command, cli: Cli): void {
       .option('--for <duration>', 'for how long: 30m, 2h, 1d', durationFlag)
       .option('--reason <text>', 'why; the approver reads it, and it stays in the log')
       .option('--ticket <id>', 'the ticket it belongs to')
-      .option('--start <time>', 'not before then: 14:30, 30m (from now), 2026-11-23T09:00:00Z')
+      .option('--start <time>', 'not before then: 14:30, 30m (from now), 2026-11-23T09:00:00Z', (text) =>
+        parseMoment(text, cli.now(), 'future'),
+      )
       .option('--wait', 'wait until it is decided')
       .option('--activate', 'wait, then activate the grant')
       .option('--timeout <duration>', 'how long to wait', durationFlag)
@@ -59,14 +61,13 @@ export function addRequest(program: Command, cli: Cli): void {
 async function request(cli: Cli, roleName: string | undefined, flags: Flags): Promise<void> {
   const server = await openServer(cli, 'signed-in');
   const { client } = server;
-  const startsAt = flags.start === undefined ? undefined : parseMoment(flags.start, cli.now(), 'future');
   const wanted = await whatIsWanted(cli, server, roleName, flags);
   const filed = await attempt(`ask for \`${wanted.role}\``, () =>
     client.fileRequest({
       body: {
         ...wanted,
         ...(flags.ticket === undefined ? {} : { ticket: flags.ticket }),
-        ...(startsAt === undefined ? {} : { startsAt }),
+        ...(flags.start === undefined ? {} : { startsAt: flags.start }),
       },
     }),
   );

@@ -3,7 +3,7 @@ import type { Command } from 'commander';
 import type { Cli } from './cli.ts';
 import { examples } from './examples.ts';
 import { attempt } from './exit.ts';
-import { durationFlag } from './parse-values.ts';
+import { durationFlag, idArgument } from './parse-values.ts';
 import { notApproved, showDecided, waitForDecision } from './request.ts';
 import { fields, json, line } from './screen.ts';
 import { openServer } from './server.ts';
@@ -20,7 +20,7 @@ export function addRequestsShow(requests: Command, cli: Cli): void {
       .description(
         'Shows a request in full. Approving needs your passkey, so it is done in the console: the page is named.',
       )
-      .argument('<request>', 'the id of the request')
+      .argument('<request>', 'the id of the request', idArgument('request'))
       .option('--wait', 'wait until it is decided')
       .option('--timeout <duration>', 'how long to wait', durationFlag)
       .action((id: string, flags: Flags) => show(cli, id, flags)),

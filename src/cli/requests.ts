@@ -61,10 +61,10 @@ async function list(cli: Cli, flags: Flags): Promise<void> {
       request.requester.handle,
       request.role,
       span(request.seconds * 1000),
-      requestStateCell(request.state),
       request.state === 'pending'
-        ? `${relative(request.filedAt, now)}, ${left(request.expiresAt, now)} left`
-        : relative(request.filedAt, now),
+        ? { text: `pending, ${left(request.expiresAt, now)} left`, colour: 'yellow' }
+        : requestStateCell(request.state),
+      relative(request.filedAt, now),
       reason(request),
     ]),
   );

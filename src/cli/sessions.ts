@@ -2,7 +2,7 @@
 import type { Command } from 'commander';
 import type { Cli } from './cli.ts';
 import { examples } from './examples.ts';
-import { countFlag } from './parse-values.ts';
+import { countFlag, idArgument } from './parse-values.ts';
 import { json, line, table } from './screen.ts';
 import { allPages, openServer } from './server.ts';
 import { eventTime, relative, span } from './times.ts';
@@ -24,7 +24,7 @@ export function addSessions(program: Command, cli: Cli): void {
       .option('--mine', 'your own (so it is without a flag)')
       .option('--all', 'all that you may see')
       .option('--open', 'only those that are open now')
-      .option('--grant <id>', 'only those under that grant')
+      .option('--grant <id>', 'only those under that grant', idArgument('grant'))
       .option('--limit <n>', 'how many at most', countFlag, 20)
       .action((flags: Flags) => sessions(cli, flags)),
     ['who is connected now', 'sally sessions --all --open'],
@@ -48,7 +48,7 @@ async function sessions(cli: Cli, flags: Flags): Promise<void> {
   const { out } = cli.screen;
   if (cli.shared().json) return json(out, found);
   if (found.items.length === 0) {
-    line(out, flags.open === true ? 'Nobody is connected now.' : 'There are no sessions.');
+    line(out, flags.open === true ? 'No session is open now.' : 'There are no sessions.');
     return;
   }
   const now = cli.now();

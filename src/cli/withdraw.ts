@@ -3,6 +3,7 @@ import type { Command } from 'commander';
 import type { Cli } from './cli.ts';
 import { examples } from './examples.ts';
 import { attempt } from './exit.ts';
+import { idArgument } from './parse-values.ts';
 import { json, line } from './screen.ts';
 import { openServer } from './server.ts';
 
@@ -12,7 +13,7 @@ export function addWithdraw(program: Command, cli: Cli): void {
       .command('withdraw')
       .summary('take back your request')
       .description('Takes back a request of yours that nobody has decided yet.')
-      .argument('<request>', 'the id of the request')
+      .argument('<request>', 'the id of the request', idArgument('request'))
       .action((id: string) => withdraw(cli, id)),
     ['not needed any more', 'sally withdraw req_01jd0000000000000000000000'],
   );
