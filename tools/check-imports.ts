@@ -49,7 +49,18 @@ export const rules: Readonly<Record<string, Rule>> = {
   api: {
     folders: ['core', 'contract', 'app', 'identity'],
     npm: ['hono', '@hono/node-server'],
-    node: ['node:http', 'node:https', 'node:tls', 'node:net', 'node:stream', 'node:stream/promises'],
+    node: [
+      'node:http',
+      'node:https',
+      'node:tls',
+      'node:net',
+      'node:stream',
+      'node:stream/promises',
+      'node:fs/promises',
+      'node:path',
+      'node:util',
+      'node:zlib',
+    ],
   },
   gateway: {
     folders: ['core', 'wire', 'sql', 'log'],

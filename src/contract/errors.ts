@@ -15,6 +15,8 @@ export const errorStatus = {
   proof_refused: 403,
   cross_site: 403,
   not_found: 404,
+  /** The request names another host than this server's. */
+  misdirected: 421,
   already_decided: 409,
   already_approved_by_you: 409,
   already_ended: 409,

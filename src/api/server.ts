@@ -1,0 +1,244 @@
+/** The API and the console behind one listener: connections and their limits, routing, headers, and an orderly end. */
+import { createServer, type Server } from 'node:http';
+import { createServer as createTlsServer, type Server as TlsServer } from 'node:https';
+import { isIP, type AddressInfo, type Socket } from 'node:net';
+import { getRequestListener, type HttpBindings } from '@hono/node-server';
+import { Hono } from 'hono';
+import type { AppContext } from '#app/context.ts';
+import { endpoints, type EndpointName } from '#contract/endpoints.ts';
+import { addressKey } from '#identity/rate-limit.ts';
+import { createClientAddress } from './client-address.ts';
+import { fileAnswer, readConsoleFiles, type ConsoleFiles } from './console-files.ts';
+import { errorAnswer } from './errors.ts';
+import { handlers } from './handlers.ts';
+import { answerTo, implement, type Api, type ApiEvents } from './implement.ts';
+import { addOauth } from './oauth.ts';
+import { addOperations, type Operations } from './operations.ts';
+import { setSecurityHeaders } from './security-headers.ts';
+import { createWaiters } from './waiters.ts';
+
+export type Certificate = { readonly cert: string; readonly key: string };
+
+export type ApiOptions = Operations & {
+  readonly app: AppContext;
+  readonly version: string;
+  /** Port 0 takes any free one. */
+  readonly listen: { readonly host: string; readonly port: number };
+  /** Read at the start and at each `reloadTls`. Without it: plain HTTP. */
+  readonly tls?: () => Certificate;
+  /** The built console (`web/dist`). */
+  readonly webRoot?: string;
+  /** Addresses and networks whose `X-Forwarded-For` is believed. */
+  readonly trustedProxies: readonly string[];
+  readonly events: ApiEvents;
+  /** Default false. */
+  readonly checkAnswers?: boolean;
+  readonly limits?: Partial<ApiLimits>;
+};
+
+export type ApiLimits = {
+  /** A connection must have sent its headers by then. */
+  readonly headersMs: number;
+  /** A request must have arrived whole by then. */
+  readonly requestMs: number;
+  /** A connection on which nothing moves is cut. Longer than the longest poll. */
+  readonly idleMs: number;
+  /** A use case must have answered by then. */
+  readonly deadlineMs: number;
+  /** How long a stop waits for what is running. */
+  readonly stopMs: number;
+  readonly connections: number;
+  readonly connectionsPerAddress: number;
+  /** Long polls. */
+  readonly waitersPerPrincipal: number;
+};
+
+const defaults: ApiLimits = {
+  headersMs: 10_000,
+  requestMs: 30_000,
+  idleMs: 60_000,
+  deadlineMs: 30_000,
+  stopMs: 10_000,
+  connections: 4096,
+  connectionsPerAddress: 512,
+  waitersPerPrincipal: 16,
+};
+
+export type RunningApi = {
+  readonly port: number;
+  /** What it listens on; people use the public URL. */
+  readonly url: string;
+  /** New connections get the certificate that `tls` gives now. Keeps the old one, and throws, when that one is no use. */
+  readonly reloadTls: () => void;
+  /** Takes no more, ends long polls and idle connections at once, and waits for the rest, for a while. */
+  readonly stop: () => Promise<void>;
+};
+
+/** @throws what `listen` throws, such as `EADDRINUSE` */
+export async function startApi(options: ApiOptions): Promise<RunningApi> {
+  const limits = { ...defaults, ...options.limits };
+  const stopping = new AbortController();
+  const api: Api = {
+    app: options.app,
+    version: options.version,
+    clientAddress: createClientAddress(options.trustedProxies),
+    waiters: createWaiters({ perPrincipal: limits.waitersPerPrincipal, total: 10_000 }),
+    exports: createWaiters({ perPrincipal: 1, total: 2 }),
+    events: options.events,
+    stopping: stopping.signal,
+    deadlineMs: limits.deadlineMs,
+    checkAnswers: options.checkAnswers ?? false,
+  };
+  const hono = createRoutes(api, options, await readConsoleFiles(options.webRoot));
+
+  const serverOptions = {
+    headersTimeout: limits.headersMs,
+    requestTimeout: limits.requestMs,
+    connectionsCheckingInterval: Math.min(1000, limits.headersMs),
+    keepAliveTimeout: 15_000,
+    maxHeaderSize: 16_384,
+    // Two Content-Lengths, a bare CR and the like are how requests are smuggled past a proxy.
+    insecureHTTPParser: false,
+  };
+  const server: Server | TlsServer =
+    options.tls === undefined
+      ? createServer(serverOptions)
+      : createTlsServer({
+          ...serverOptions,
+          ...options.tls(),
+          minVersion: 'TLSv1.2',
+          handshakeTimeout: limits.headersMs,
+        });
+  server.maxHeadersCount = 100;
+  server.maxConnections = limits.connections;
+  server.timeout = limits.idleMs;
+  capConnectionsPerAddress(server, limits.connectionsPerAddress, options.trustedProxies);
+  const listener = getRequestListener(
+    // `Request` and `Response` stay Node's own in this process.
+    (request, env) => hono.fetch(request, env),
+    { overrideGlobalObjects: false },
+  );
+  server.on('request', (incoming, outgoing) => void listener(incoming, outgoing));
+
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(options.listen.port, options.listen.host, () => {
+      server.removeListener('error', reject);
+      resolve();
+    });
+  });
+  server.on('error', (fault) => options.events.fault({ id: 'listener', route: 'listener', fault }));
+  // Listening on a port gives an AddressInfo (never a pipe's name).
+  const { port } = server.address() as AddressInfo;
+  const host = options.listen.host.includes(':') ? `[${options.listen.host}]` : options.listen.host;
+  let stopped: Promise<void> | undefined;
+  return {
+    port,
+    url: `${options.tls === undefined ? 'http' : 'https'}://${host}:${port}`,
+    reloadTls: () => {
+      if (options.tls !== undefined && 'setSecureContext' in server)
+        server.setSecureContext({ ...options.tls(), minVersion: 'TLSv1.2' });
+    },
+    stop: () => (stopped ??= stop(server, stopping, limits.stopMs)),
+  };
+}
+
+async function stop(server: Server | TlsServer, stopping: AbortController, waitMs: number): Promise<void> {
+  stopping.abort();
+  const closed = new Promise<void>((resolve) => {
+    server.close(() => resolve());
+  });
+  server.closeIdleConnections();
+  const cut = setTimeout(() => server.closeAllConnections(), waitMs);
+  // A connection that was at work when the stop began is idle soon after.
+  const sweep = setInterval(() => server.closeIdleConnections(), 50);
+  await closed;
+  clearTimeout(cut);
+  clearInterval(sweep);
+}
+
+/** INVARIANT 14: one address can't take all places; a silent client costs one socket. Proxies stand for many and aren't counted. */
+function capConnectionsPerAddress(server: Server, most: number, trustedProxies: readonly string[]): void {
+  const open = new Map<string, number>();
+  // Asked the way a request is: an address that names nobody in front of it, unless it is a proxy.
+  const clientAddress = createClientAddress(trustedProxies);
+  const probe = '192.0.2.1';
+  server.on('connection', (socket: Socket) => {
+    const address = socket.remoteAddress;
+    if (address === undefined || clientAddress(address, probe) === probe) return;
+    const key = addressKey(address);
+    const count = (open.get(key) ?? 0) + 1;
+    if (count > most) {
+      socket.destroy();
+      return;
+    }
+    open.set(key, count);
+    socket.once('close', () => {
+      const left = (open.get(key) ?? 1) - 1;
+      if (left === 0) open.delete(key);
+      else open.set(key, left);
+    });
+  });
+}
+
+function createRoutes(api: Api, options: ApiOptions, files: ConsoleFiles): Hono<{ Bindings: HttpBindings }> {
+  const { publicUrl } = api.app.site;
+  const publicHost = new URL(publicUrl).host;
+  const isHttps = publicUrl.startsWith('https://');
+  const hono = new Hono<{ Bindings: HttpBindings }>();
+
+  hono.use(async (c, next) => {
+    const { incoming } = c.env;
+    const path = incoming.url ?? '';
+    // DNS rebinding: a page of another name that resolves to us is told nothing. Probes may use an address, which no page
+    // can take for its own name.
+    const host = incoming.headers.host?.toLowerCase() ?? '';
+    const isOurs =
+      path.startsWith('/') &&
+      (withoutUsualPort(host, isHttps) === publicHost ||
+        (/^\/(?:healthz|readyz|metrics)$/.test(path) && isAddress(host)));
+    if (isOurs) await next();
+    else
+      c.res = errorAnswer({
+        code: 'misdirected',
+        message: 'this server does not answer under that name',
+        hint: `open ${publicUrl}`,
+      });
+    const isPage = c.res.headers.get('content-type')?.startsWith('text/html') === true;
+    setSecurityHeaders(c.res.headers, isPage ? 'page' : 'data', isHttps);
+    if (api.stopping.aborted) c.res.headers.set('connection', 'close');
+  });
+
+  for (const name of Object.keys(endpoints) as EndpointName[]) {
+    const endpoint = endpoints[name];
+    const path = endpoint.path.replace(/\{(\w+)\}/g, ':$1');
+    const handle = implement(api, name, endpoint, handlers[name]);
+    if (endpoint.method === 'GET') hono.get(path, handle);
+    else hono.post(path, handle);
+  }
+  addOauth(hono, api);
+  addOperations(hono, api, options);
+
+  hono.notFound((c) =>
+    answerTo(api, c, 'console', {}, () => {
+      const { method, headers } = c.req.raw;
+      const path = new URL(c.req.url).pathname;
+      const isPage = !/^\/(?:api|oauth|\.well-known)\//.test(path) && method === 'GET';
+      const file = isPage ? files.find(path) : undefined;
+      if (file !== undefined) return Promise.resolve(fileAnswer(file, headers));
+      const wantsHtml = isPage && (headers.get('accept') ?? '').includes('text/html') && !path.startsWith('/assets/');
+      if (wantsHtml && files.index !== undefined) return Promise.resolve(fileAnswer(files.index, headers));
+      return Promise.resolve(errorAnswer({ code: 'not_found', message: 'there is nothing at this address' }));
+    }),
+  );
+  return hono;
+}
+
+function withoutUsualPort(host: string, isHttps: boolean): string {
+  return host.endsWith(isHttps ? ':443' : ':80') ? host.slice(0, host.lastIndexOf(':')) : host;
+}
+
+function isAddress(host: string): boolean {
+  const name = host.replace(/:\d+$/, '').replace(/^\[(.*)\]$/, '$1');
+  return isIP(name) !== 0 || name === 'localhost';
+}
