@@ -13,6 +13,8 @@ export type Cedar = Pick<
   | 'policyToJson'
   | 'getCedarVersion'
   | 'checkParsePolicySet'
+  | 'schemaToJson'
+  | 'isAuthorized'
 >;
 
 type Memory = { readonly buffer: { readonly byteLength: number } };

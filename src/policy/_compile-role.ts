@@ -3,7 +3,7 @@ import type { Columns, Role, TablePermission } from '#core/role.ts';
 import type { PgAction } from '#sql/needs.ts';
 import { cedarString, formatObjectName } from './_names.ts';
 
-export type GeneratedPolicy = { readonly id: string; readonly text: string };
+export type GeneratedPolicy = { readonly id: string; readonly action: PgAction; readonly text: string };
 
 const withColumns = ['select', 'insert', 'update'] as const;
 const withoutColumns = ['delete', 'truncate'] as const;
@@ -37,5 +37,5 @@ function permit(
   const when =
     columns === 'all' ? '' : ` when { [${columns.map(cedarString).join(', ')}].containsAll(context.columns) }`;
   const text = `permit (principal in Role::${cedarString(role.name)}, action == PG::Action::"${action}", resource == ${uid})${when};`;
-  return { id, text };
+  return { id, action, text };
 }

@@ -5,27 +5,30 @@ import type { RoleName } from '#core/ids.ts';
 import type { Configuration, Role, Resource } from '#core/role.ts';
 import { canonicalConfiguration } from './canonical-configuration.ts';
 import type { CedarInstances } from './_cedar.ts';
-import { compileRole } from './_compile-role.ts';
+import { compileRole, type GeneratedPolicy } from './_compile-role.ts';
 import { cureHelp, parseCure } from './_cure.ts';
 import type { PolicyFault, PolicyFile, PolicySet } from './engine.ts';
 import { parseObjectName } from './_names.ts';
 import { indexOfByte, positionOf } from './_position.ts';
 import { scanPolicies } from './_scan.ts';
 import { schema } from './schema.ts';
+import { scopeOf, type Scope } from './_slice.ts';
 import { suggest } from './_suggest.ts';
 
 export type CompiledRole = {
   readonly role: Role;
   readonly resource: Resource;
-  /** The permits generated from it, by id. */
-  readonly policies: Readonly<Record<string, string>>;
+  /** The permits generated from it. */
+  readonly policies: readonly GeneratedPolicy[];
 };
+
+export type WrittenPolicy = { readonly id: string; readonly text: string; readonly scope: Scope };
 
 export type Compiled = {
   readonly version: string;
   readonly configuration: Configuration;
-  /** Written policies, by id. They take part in every question; a role's own only in questions about that role. */
-  readonly base: Readonly<Record<string, string>>;
+  /** Shipped and configured policies; the ones generated from roles are with the roles. */
+  readonly written: readonly WrittenPolicy[];
   readonly cures: ReadonlyMap<string, Cure>;
   readonly roles: ReadonlyMap<RoleName, CompiledRole>;
 };
@@ -34,7 +37,7 @@ export type CompileOutcome =
   | { readonly kind: 'compiled'; readonly compiled: Compiled; readonly warnings: readonly PolicyFault[] }
   | { readonly kind: 'faults'; readonly faults: readonly PolicyFault[] };
 
-type Written = { readonly file: PolicyFile; readonly start: number; readonly text: string };
+type Found = WrittenPolicy & { readonly file: PolicyFile; readonly start: number };
 
 /** Ids that written policies can't take, since others are made under them. */
 const reserved = ['role:', 'builtin:'];
@@ -52,11 +55,10 @@ export function compile(
   const roles = new Map<RoleName, CompiledRole>();
   for (const resource of configuration.resources)
     for (const role of resource.roles) {
-      const policies = Object.fromEntries(compileRole(role).map(({ id, text }) => [id, text]));
-      roles.set(role.name, { role, resource, policies });
+      roles.set(role.name, { role, resource, policies: compileRole(role) });
     }
 
-  const written = new Map<string, Written>();
+  const written = new Map<string, Found>();
   const cures = new Map<string, Cure>();
   const files: readonly (PolicyFile & { readonly shipped: boolean })[] = [
     ...set.shipped.map((file) => ({ ...file, shipped: true })),
@@ -106,7 +108,7 @@ export function compile(
       else if (before !== undefined) {
         const first = positionOf(before.file.text, before.start);
         fault(start, `a second policy has the id \`${id}\``, `the first is at ${before.file.name}:${first.line}`);
-      } else written.set(id, { file, start, text });
+      } else written.set(id, { id, text, scope: scopeOf(json), file, start });
 
       const cureText = json.annotations?.['cure'];
       if (cureText !== undefined) {
@@ -126,11 +128,10 @@ export function compile(
   }
   if (faults.length > 0) return { kind: 'faults', faults };
 
-  const base = Object.fromEntries([...written].map(([id, { text }]) => [id, text]));
-  const everything: Record<string, string> = { ...base };
-  for (const { policies } of roles.values()) Object.assign(everything, policies);
+  // What is generated is valid as it is made, and there can be ten thousand of it.
+  const staticPolicies = Object.fromEntries([...written].map(([id, { text }]) => [id, text]));
   const validated = cedar.attempt((instance) =>
-    instance.validate({ schema, policies: { staticPolicies: everything }, validationSettings: { mode: 'strict' } }),
+    instance.validate({ schema, policies: { staticPolicies }, validationSettings: { mode: 'strict' } }),
   );
   const nowhere = { file: files[0]?.name ?? 'policies', line: 1, column: 1 };
   if (validated.kind === 'fault')
@@ -155,10 +156,14 @@ export function compile(
       set.shipped.map(({ text }) => text).toSorted(),
       canonicalConfiguration(configuration),
       // The generator is part of the meaning: a new program that compiles a role differently answers under a new version.
-      Object.entries(everything).toSorted(([a], [b]) => (a < b ? -1 : 1)),
+      [...roles.values()].flatMap(({ policies }) => policies.map(({ text }) => text)).toSorted(),
     ]),
   ).slice(0, 16);
-  return { kind: 'compiled', compiled: { version, configuration, base, cures, roles }, warnings: inOrder(warnings) };
+  return {
+    kind: 'compiled',
+    compiled: { version, configuration, written: [...written.values()], cures, roles },
+    warnings: inOrder(warnings),
+  };
 }
 
 function inOrder(faults: readonly PolicyFault[]): PolicyFault[] {

@@ -17,10 +17,11 @@ import {
 } from '#core/ids.ts';
 import { minutes, parseDuration, parseInstant } from '#core/instant.ts';
 import { parseGroup, parseHandle, type Principal, type PrincipalKind } from '#core/principal.ts';
-import type { Need, PgAction } from '#sql/needs.ts';
+import type { Need } from '#sql/needs.ts';
 import type { PolicyEngine, PolicyFault } from './engine.ts';
 import { parseCure } from './_cure.ts';
 import { parseObjectName } from './_names.ts';
+import { pgActions } from './_slice.ts';
 import type { Administered, Cured, Question, StatementQuestion } from './question.ts';
 import { readYaml, type YamlReader } from './_yaml-reader.ts';
 
@@ -338,18 +339,6 @@ function readStatementContext(yaml: YamlReader, fields: Fields): StatementQuesti
   if (hasWhere === undefined || statementClass === undefined || statementCount === undefined) return undefined;
   return { hasWhere, statementClass, statementCount };
 }
-
-const pgActions: readonly PgAction[] = [
-  'select',
-  'insert',
-  'update',
-  'delete',
-  'truncate',
-  'ddl',
-  'copy',
-  'call',
-  'other',
-];
 
 /** `select on public.orders (id, status)`, `call on public.refund()`, `ddl on the database`: as `describeNeed` writes them. */
 function readNeed(yaml: YamlReader, node: Node): Need | undefined {

@@ -13,15 +13,16 @@ import type { PrincipalId, RequestId, RoleName } from '#core/ids.ts';
 import { seconds } from '#core/instant.ts';
 import { administrators, type Principal } from '#core/principal.ts';
 import type { Role } from '#core/role.ts';
-import type { Need } from '#sql/needs.ts';
+import type { Need, PgAction } from '#sql/needs.ts';
 import { createCedarInstances, type CedarInstances } from './_cedar.ts';
-import { compile, type Compiled, type CompiledRole } from './_compile.ts';
+import { compile, type Compiled, type CompiledRole, type CompileOutcome } from './_compile.ts';
 import { assumeCured, distinctCures } from './_cure.ts';
 import { formatObjectName } from './_names.ts';
 import type { Decide, Lockout, PolicyEngine, PolicySet, StatementAnswer } from './engine.ts';
 import { maxNeeds, requestFor, requestForNeed, type CedarRequest, type Refusal } from './_request.ts';
 import type { Cured, Question, StatementQuestion } from './question.ts';
 import { schema } from './schema.ts';
+import { couldMatchStatement } from './_slice.ts';
 
 export type PolicyEngineOptions = {
   /** The content of `@cedar-policy/cedar-wasm/web/cedar_wasm_bg.wasm`. */
@@ -30,14 +31,23 @@ export type PolicyEngineOptions = {
   readonly sha256: (text: string) => string;
 };
 
-/** How many roles' policy sets are kept parsed; more are parsed again when they are asked about. */
-const slots = 64;
+/** How many (role, action) policy sets are kept parsed; more are parsed again when they are asked about. */
+const slots = 256;
 
 export async function createPolicyEngine(options: PolicyEngineOptions): Promise<PolicyEngine & Watched> {
   const cedar = await createCedarInstances(options.wasm);
   let judge: Judge | undefined;
 
-  const compiled = (set: PolicySet) => compile(set, cedar, options.sha256);
+  // A set is looked at several times before it is used: checked, searched for lock-outs, loaded.
+  let last: { readonly key: string; readonly outcome: CompileOutcome } | undefined;
+  const compiled = (set: PolicySet): CompileOutcome => {
+    const key = JSON.stringify([set.shipped, set.configuration]);
+    if (last?.key === key) return last.outcome;
+    const outcome = compile(set, cedar, options.sha256);
+    // Faults are looked for again: one of the evaluator's own may be gone.
+    last = outcome.kind === 'compiled' ? { key, outcome } : undefined;
+    return outcome;
+  };
   const decide = ((question: Question): Decision => {
     if (judge === undefined) return denial('none', [], 'no policies are loaded', question);
     return judge.decide(question);
@@ -104,24 +114,26 @@ function createJudge(compiled: Compiled, cedar: CedarInstances, prefix: 'live' |
   const { version } = compiled;
   // Sets parsed in the present instance, least recently used first. Names are reused: a parsed set under a name of its own
   // would never be freed.
-  let parsed = new Map<RoleName | '', string>();
+  let parsed = new Map<string, string>();
   let parsedIn = 0;
 
-  const policySetId = (role: CompiledRole | undefined): string | Refusal => {
-    const key = role?.role.name ?? '';
-    const outcome = cedar.attempt((instance, generation) => {
+  const policySetId = (slice: Slice | undefined): string | Refusal => {
+    const key = slice === undefined ? '' : `${slice.role.role.name} ${slice.action}`;
+    const outcome = cedar.attempt((instance, generation): string | Refusal => {
       if (generation !== parsedIn) {
         const answer = instance.preparseSchema('schema', schema);
-        if (answer.type === 'failure') throw new Error('the schema does not parse');
+        if (answer.type === 'failure') return { because: 'the schema does not parse' };
         parsed = new Map();
         parsedIn = generation;
       }
       let id = parsed.get(key);
       if (id === undefined) {
-        id = key === '' ? `${prefix}/base` : freeSlot(parsed, prefix);
-        const staticPolicies = role === undefined ? compiled.base : { ...compiled.base, ...role.policies };
+        id = slice === undefined ? `${prefix}/base` : freeSlot(parsed, prefix);
+        const staticPolicies = Object.fromEntries(
+          policiesFor(compiled, slice).map((policy) => [policy.id, policy.text]),
+        );
         const answer = instance.preparsePolicySet(id, { staticPolicies });
-        if (answer.type === 'failure') throw new Error('a policy set that was checked does not parse');
+        if (answer.type === 'failure') return { because: 'the policies do not parse' };
       }
       parsed.delete(key);
       parsed.set(key, id);
@@ -130,8 +142,8 @@ function createJudge(compiled: Compiled, cedar: CedarInstances, prefix: 'live' |
     return outcome.kind === 'done' ? outcome.value : { because: 'the policy evaluator failed' };
   };
 
-  const evaluate = (request: CedarRequest, role: CompiledRole | undefined): Response | Refusal => {
-    const id = policySetId(role);
+  const evaluate = (request: CedarRequest, slice: Slice | undefined): Response | Refusal => {
+    const id = policySetId(slice);
     if (typeof id !== 'string') return id;
     const outcome = cedar.attempt((instance) =>
       instance.statefulIsAuthorized({
@@ -156,12 +168,12 @@ function createJudge(compiled: Compiled, cedar: CedarInstances, prefix: 'live' |
   const answer = (
     ask: (cured: Cured | undefined) => CedarRequest | Refusal,
     cured: Cured | undefined,
-    role?: CompiledRole,
+    slice?: Slice,
   ): Answer => {
     const run = (assumed: Cured | undefined): Answer => {
       const request = ask(assumed);
       if ('because' in request) return { kind: 'deny', policies: [], because: request.because };
-      const response = evaluate(request, role);
+      const response = evaluate(request, slice);
       if ('because' in response) return { kind: 'deny', policies: [], because: response.because };
       const { decision, diagnostics } = response;
       // Cedar skips a policy that fails while it is evaluated, a forbid too; then nobody knows what it would have said.
@@ -193,9 +205,10 @@ function createJudge(compiled: Compiled, cedar: CedarInstances, prefix: 'live' |
   const decideOne = (question: Exclude<Question, StatementQuestion>): Decision => {
     const builtIn = refusedOutright(question);
     if (builtIn !== undefined) return denial(version, [builtIn.policy], builtIn.because, question);
-    const role = question.action === 'connect' ? compiled.roles.get(question.grant.role) : undefined;
-    const found = answer((cured) => requestFor(question, compiled, cured), question.cured, role);
-    return decision(found, version);
+    return decision(
+      answer((cured) => requestFor(question, compiled, cured), question.cured),
+      version,
+    );
   };
 
   const decideStatement = (question: StatementQuestion): StatementAnswer => {
@@ -217,7 +230,10 @@ function createJudge(compiled: Compiled, cedar: CedarInstances, prefix: 'live' |
 
     const judged = needs.map((need) => ({
       need,
-      answer: answer((cured) => requestForNeed(question, role, need, cured), question.cured, role),
+      answer: answer((cured) => requestForNeed(question, role, need, cured), question.cured, {
+        role,
+        action: need.action,
+      }),
     }));
     const policies = (of: readonly { readonly answer: Answer }[]) =>
       distinct(of.flatMap(({ answer: { policies } }) => policies));
@@ -231,7 +247,9 @@ function createJudge(compiled: Compiled, cedar: CedarInstances, prefix: 'live' |
     const cures = distinctCures(curable.flatMap(({ answer }) => (answer.kind === 'curable' ? answer.cures : [])));
     // What cures one need must not be what forbids another.
     const assumed = assumeCured(question.cured, cures);
-    const together = needs.map((need) => answer(() => requestForNeed(question, role, need, assumed), assumed, role));
+    const together = needs.map((need) =>
+      answer(() => requestForNeed(question, role, need, assumed), assumed, { role, action: need.action }),
+    );
     const stillDenied = together.findIndex(({ kind }) => kind !== 'allow');
     if (stillDenied !== -1)
       return deny(policies(curable), 'what would cure one part of the statement does not cure the whole');
@@ -245,7 +263,7 @@ function createJudge(compiled: Compiled, cedar: CedarInstances, prefix: 'live' |
     };
   };
 
-  const writtenText = Object.values(compiled.base).join('\n');
+  const writtenText = compiled.written.map(({ text }) => text).join('\n');
   const mentioned = (role: RoleName) => writtenText.includes(`"${role}"`);
 
   const decide = (question: Question): Decision =>
@@ -269,7 +287,8 @@ function createJudge(compiled: Compiled, cedar: CedarInstances, prefix: 'live' |
         if (found.length >= limit) break;
         // Cheap first: what the role itself doesn't list can only come from a written policy.
         const plausible =
-          needs.some((need) => `role:${role.name}:${generatedFor(need)}` in policies) || mentioned(role.name);
+          needs.some((need) => policies.some(({ id }) => id === `role:${role.name}:${generatedFor(need)}`)) ||
+          mentioned(role.name);
         if (!plausible) continue;
         if (!mayRequest(principal, role)) continue;
         if (decideStatement({ action: 'statement', principal, role: role.name, needs, context }).kind !== 'deny')
@@ -322,10 +341,25 @@ function denial(version: string, policies: readonly string[], because: string, q
   return question.action === 'statement' ? ({ ...base, missing: question.needs } as Deny) : base;
 }
 
-function freeSlot(parsed: Map<RoleName | '', string>, prefix: string): string {
-  const roles = [...parsed].filter(([key]) => key !== '');
-  const oldest = roles[0];
-  if (roles.length < slots || oldest === undefined) return `${prefix}/${roles.length}`;
+/** The part of the policies that a statement's need is judged by. */
+type Slice = { readonly role: CompiledRole; readonly action: PgAction };
+
+function policiesFor(
+  { written }: Compiled,
+  slice: Slice | undefined,
+): readonly { readonly id: string; readonly text: string }[] {
+  if (slice === undefined) return written.filter(({ scope }) => scope.plain);
+  const { role, action } = slice;
+  return [
+    ...written.filter(({ scope }) => couldMatchStatement(scope, action, role.resource.name, role.role.name)),
+    ...role.policies.filter((policy) => policy.action === action),
+  ];
+}
+
+function freeSlot(parsed: Map<string, string>, prefix: string): string {
+  const others = [...parsed].filter(([key]) => key !== '');
+  const oldest = others[0];
+  if (others.length < slots || oldest === undefined) return `${prefix}/${others.length}`;
   parsed.delete(oldest[0]);
   return oldest[1];
 }
@@ -341,7 +375,7 @@ function breadth({ policies, role }: CompiledRole): number {
     (sum, table) => sum + [table.select, table.insert, table.update].filter((columns) => columns === 'all').length,
     0,
   );
-  return Object.keys(policies).length * 2 + columns;
+  return policies.length * 2 + columns;
 }
 
 function distinct(ids: readonly string[]): readonly string[] {
