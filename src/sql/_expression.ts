@@ -5,6 +5,7 @@ import type { Place } from './_place.ts';
 import { findUserOperators, nameOf } from './_resolve.ts';
 import { record, resolveColumn, resolveStar } from './_scope.ts';
 import { as, kindOf, onlyKnown, strings, Undecidable, type Bodies, type Kind } from './_tree.ts';
+import type { Routine } from './catalogue.ts';
 
 /**
  * The kinds of expressions that are only their parts. For each field: `plain` holds no expression, `parts` holds nodes, the
@@ -195,7 +196,7 @@ const specials: Readonly<Partial<Record<Kind, Special>>> = {
 
   TypeName: (node, place) => useType(body(node, 'TypeName'), place),
 
-  FuncCall: (node, place) => walkCall(body(node, 'FuncCall'), place),
+  FuncCall: (node, place) => void walkCall(body(node, 'FuncCall'), place),
 
   CaseExpr(node, place) {
     const expression = body(node, 'CaseExpr');
@@ -263,7 +264,8 @@ function useType(type: TypeName | undefined, place: Place): void {
   walkExpressions(type.typmods, place);
 }
 
-export function walkCall(call: FuncCall, place: Place): void {
+/** Returns the functions that it may mean. */
+export function walkCall(call: FuncCall, place: Place): readonly Routine[] {
   onlyKnown('function call', call, [
     'funcname',
     'args',
@@ -281,7 +283,7 @@ export function walkCall(call: FuncCall, place: Place): void {
   walkExpressions(call.agg_order, place);
   walkExpression(call.agg_filter, place);
   walkBody('WindowDef', call.over, place);
-  judgeCall({
+  return judgeCall({
     names: place.walk.names,
     collector: place.walk.collector,
     parts: strings(call.funcname),

@@ -115,22 +115,25 @@ function walkFunction(range: RangeFunction, place: Place): Item {
   ]);
   const defined = columnDefinitions(range.coldeflist);
   const functions = range.functions ?? [];
+  let scalar: string | undefined;
   for (const entry of functions) {
     const [call, columns, ...more] = as(entry, 'List')?.items ?? [];
     if (call === undefined || more.length > 0) throw new Undecidable('it calls a function in a way not known here');
     const body = as(call, 'FuncCall');
     if (body === undefined) walkExpression(call, place);
-    else walkCall(body, place);
+    else if (!walkCall(body, place).some(({ returnsRow }) => returnsRow)) scalar = strings(body.funcname).at(-1);
     const list = as(columns, 'List')?.items;
     if (list !== undefined) columnDefinitions(list);
   }
-  // What a function returns isn't looked up: its columns are unknown unless they were written down.
-  const known = functions.length === 1 && defined.length > 0 && range.ordinality !== true;
-  return derivedItem(
-    range.alias?.aliasname ?? undefined,
-    { names: known ? defined : [], opaque: !known },
-    aliasColumns(range.alias),
-  );
+  const name = range.alias?.aliasname;
+  const ordinality = range.ordinality === true ? ['ordinality'] : [];
+  // What rows a function returns isn't looked up: their columns are unknown unless they were written down.
+  let output = { names: [] as string[], opaque: true };
+  if (functions.length === 1 && defined.length > 0) output = { names: [...defined, ...ordinality], opaque: false };
+  else if (functions.length === 1 && scalar !== undefined) {
+    output = { names: [name ?? scalar, ...ordinality], opaque: false };
+  }
+  return derivedItem(name ?? scalar, output, aliasColumns(range.alias));
 }
 
 function walkXmlTable(range: RangeTableFunc, place: Place): Item {

@@ -47,10 +47,13 @@ export type Call = {
   readonly settingName: string | undefined;
 };
 
-export function judgeCall(call: Call): void {
+/** Collects what the call needs, and says which functions it may mean. */
+export function judgeCall(call: Call): readonly Routine[] {
   const { names } = call;
   const wanted = asOlderServer(names, nameOf(call.parts));
-  for (const routine of findRoutines(names, wanted, call.argumentCount)) judgeRoutine(call, routine);
+  const routines = findRoutines(names, wanted, call.argumentCount);
+  for (const routine of routines) judgeRoutine(call, routine);
+  return routines;
 }
 
 /** Before PostgreSQL 16 `json_object(…)` and `system_user` were ordinary names; the parser takes them for its own. */

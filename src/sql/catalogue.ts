@@ -29,6 +29,8 @@ export type Routine = {
   /** How many arguments a call may have; `most` is null for a variadic function. */
   readonly fewest: number;
   readonly most: number | null;
+  /** It may return a row, whose columns `from` then shows; otherwise one plain value. */
+  readonly returnsRow: boolean;
 };
 
 /** An operator or cast whose function is neither C nor internal, so anybody may have written it. */
@@ -89,10 +91,12 @@ select pg_catalog.json_build_object(
   'routines', (
     select pg_catalog.json_agg(pg_catalog.json_build_array(
       n.nspname, p.proname, p.prokind, p.provolatile, l.lanname, p.prosecdef, p.oid < '16384'::pg_catalog.oid,
-      p.pronargs - p.pronargdefaults, case when p.provariadic = '0'::pg_catalog.oid then p.pronargs end))
+      p.pronargs - p.pronargdefaults, case when p.provariadic = '0'::pg_catalog.oid then p.pronargs end,
+      t.typtype in ('c', 'd', 'p') or p.proargmodes is not null))
     from pg_catalog.pg_proc p
     join pg_catalog.pg_namespace n on n.oid = p.pronamespace
     join pg_catalog.pg_language l on l.oid = p.prolang
+    join pg_catalog.pg_type t on t.oid = p.prorettype
   ),
   'operators', (
     select pg_catalog.json_agg(pg_catalog.json_build_array(n.nspname, o.oprname, f.nspname, p.proname))
@@ -139,6 +143,7 @@ type RoutineRow = readonly [
   builtin: boolean,
   fewest: number,
   most: number | null,
+  returnsRow: boolean,
 ];
 type Document = {
   readonly version: number;
@@ -180,8 +185,8 @@ export function parseCatalogue(json: string): Catalogue {
     });
   }
   const routines = new Map<string, Routine[]>();
-  for (const [schema, name, kind, volatility, language, securityDefiner, builtin, fewest, most] of document.routines ??
-    []) {
+  for (const row of document.routines ?? []) {
+    const [schema, name, kind, volatility, language, securityDefiner, builtin, fewest, most, returnsRow] = row;
     append(routines, name, {
       schema,
       name,
@@ -192,6 +197,7 @@ export function parseCatalogue(json: string): Catalogue {
       builtin,
       fewest,
       most,
+      returnsRow,
     });
   }
   const operators = new Map<string, UserOperator[]>();
