@@ -48,6 +48,15 @@ export type GatewayEvent =
       readonly policyVersion: string;
       readonly policies: readonly string[];
     }
+  /** The beginning of what a client sends for COPY, as it arrives and before it is forwarded; the rest by its hash. */
+  | {
+      readonly kind: 'statement.copy_in';
+      readonly on: SessionRef;
+      readonly statement: number;
+      readonly command: number;
+      /** Base64: any encoding and the binary format go through here. */
+      readonly data: string;
+    }
   /** One per command of the string, or per execution of a portal. */
   | {
       readonly kind: 'statement.ended';

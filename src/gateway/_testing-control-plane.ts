@@ -1,0 +1,246 @@
+/**
+ * A control plane in memory for tests: small, but it works. Grants are given and ended, statements are decided by what the
+ * role declares, journal records are stored exactly once. It fails on command: away, slow to ship, "failed, yet it
+ * happened".
+ */
+import { createHash } from 'node:crypto';
+import type { Allow } from '#core/decision.ts';
+import { activate, createGrant, end, type ActiveGrant, type Grant } from '#core/grant.ts';
+import {
+  newId,
+  type CredentialId,
+  type GrantId,
+  type PrincipalId,
+  type Random,
+  type ResourceName,
+  type SessionId,
+} from '#core/ids.ts';
+import { after, type Clock, type Duration } from '#core/instant.ts';
+import type { Columns, Role } from '#core/role.ts';
+import { authorizeSession } from '#core/session.ts';
+import type { Need } from '#sql/needs.ts';
+import { makeScramVerifier } from '#wire/postgres/scram.ts';
+import type { ControlPlane, EndReason, GatewayChange, TargetAccess } from './control-plane.ts';
+import type { GatewayEvent, JournalRecord } from './records.ts';
+
+export type TestingControlPlane = ControlPlane & {
+  /** While true every call fails, and there are no heartbeats. */
+  isAway: boolean;
+  /** `ship` stores, and then fails. */
+  storesAndFails: boolean;
+  readonly records: JournalRecord[];
+  readonly events: () => GatewayEvent[];
+  readonly decisions: () => number;
+  readonly give: (handle: string, role: Role, forMs: number) => { user: string; password: string; grant: GrantId };
+  readonly endGrant: (grant: GrantId, reason?: EndReason, message?: string) => void;
+  readonly extend: (grant: GrantId, byMs: number) => void;
+  readonly suspend: (handle: string) => void;
+  readonly change: (change: GatewayChange) => void;
+  /** Ends a grant in the store without telling anybody. */
+  readonly endSilently: (grant: GrantId) => void;
+  policyVersion: string;
+  /** Nothing is allowed any more under the next policy version. */
+  denyAll: boolean;
+};
+
+export function createTestingControlPlane(context: {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly targets: readonly TargetAccess[];
+  /** Named in denials as what would help. */
+  readonly roles: readonly Role[];
+  readonly heartbeatMs?: number;
+}): TestingControlPlane {
+  const { clock, random, targets, roles } = context;
+  const credentials = new Map<string, { credential: CredentialId; verifier: string; grant: GrantId; handle: string }>();
+  const grants = new Map<GrantId, { grant: Grant; role: Role; handle: string }>();
+  const sessions = new Map<SessionId, GrantId>();
+  const listeners = new Set<(change: GatewayChange) => void>();
+  const records: JournalRecord[] = [];
+  let decided = 0;
+
+  const id = <K extends Parameters<typeof newId>[0]>(kind: K) => newId(kind, { now: clock.now(), random });
+  const principalOf = (handle: string) =>
+    `usr_${createHash('sha256').update(handle).digest('hex').slice(0, 26)}` as PrincipalId;
+  const tell = (change: GatewayChange) => {
+    if (!plane.isAway) for (const on of listeners) on(change);
+  };
+  const reach = () => {
+    if (plane.isAway) throw new Error('control plane is away');
+  };
+  const isLive = (grantId: GrantId): boolean => {
+    const known = grants.get(grantId)?.grant;
+    return known?.state === 'active' && clock.now() < known.endsAt;
+  };
+  const endNow = (grantId: GrantId) => {
+    const known = grants.get(grantId);
+    if (known === undefined) return;
+    const outcome = end(known.grant, { how: 'revoked', who: principalOf('bob') }, clock.now());
+    if (outcome.kind === 'ended') grants.set(grantId, { ...known, grant: outcome.grant });
+  };
+
+  const plane: TestingControlPlane = {
+    isAway: false,
+    storesAndFails: false,
+    policyVersion: 'v1',
+    denyAll: false,
+    records,
+    events: () => records.map(({ event }) => event),
+    decisions: () => decided,
+    give(handle, role, forMs) {
+      const approved = createGrant({
+        id: id('grant'),
+        request: id('request'),
+        principal: principalOf(handle),
+        role: role.name,
+        duration: forMs as Duration,
+        notBefore: clock.now(),
+      });
+      const outcome = activate(approved, principalOf(handle), clock.now());
+      if (outcome.kind !== 'activated') throw new Error('not activated');
+      const { grant } = outcome;
+      const password = Buffer.from(random(24)).toString('base64url');
+      const user = `${handle}.${Buffer.from(random(4)).toString('hex')}`;
+      grants.set(grant.id, { grant, role, handle });
+      const verifier = makeScramVerifier(password, random(16));
+      credentials.set(user, { credential: id('credential'), verifier, grant: grant.id, handle });
+      return { user, password, grant: grant.id };
+    },
+    endGrant(grant, reason = 'revoked', message) {
+      endNow(grant);
+      tell({ kind: 'grant_ended', grant, reason, ...(message === undefined ? {} : { message }) });
+    },
+    endSilently: endNow,
+    extend(grantId, byMs) {
+      const known = grants.get(grantId);
+      if (known?.grant.state !== 'active') throw new Error('not active');
+      const grant: ActiveGrant = { ...known.grant, endsAt: after(known.grant.endsAt, byMs as Duration) };
+      grants.set(grantId, { ...known, grant });
+      tell({ kind: 'grant_extended', grant: grantId, deadline: grant.endsAt });
+    },
+    suspend(handle) {
+      for (const [grantId, known] of grants) if (known.handle === handle) endNow(grantId);
+      tell({ kind: 'principal_suspended', principal: principalOf(handle) });
+    },
+    change: tell,
+
+    findCredential(userName) {
+      reach();
+      return Promise.resolve(credentials.get(userName));
+    },
+    openSession({ credential }) {
+      reach();
+      const found = [...credentials.values()].find((c) => c.credential === credential);
+      const known = found === undefined ? undefined : grants.get(found.grant);
+      if (found === undefined || known === undefined)
+        return Promise.resolve({ kind: 'refused', message: 'sallyport: no such grant' });
+      const outcome = authorizeSession(
+        {
+          id: id('session'),
+          grant: known.grant,
+          credential,
+          principal: { id: principalOf(found.handle), handle: found.handle },
+          role: known.role,
+          reason: 'test',
+          decision: { kind: 'allow', policies: ['connect'], version: plane.policyVersion } as unknown as Allow,
+        },
+        clock.now(),
+      );
+      if (outcome.kind === 'refused')
+        return Promise.resolve({
+          kind: 'refused',
+          message: `sallyport: your access to \`${known.role.name}\` is not active`,
+          hint: `sally request ${known.role.name}`,
+        });
+      sessions.set(outcome.session.id, found.grant);
+      return Promise.resolve({ kind: 'opened', session: outcome.session });
+    },
+    async decide({ session, needs }) {
+      reach();
+      decided += 1;
+      await new Promise((resolve) => setImmediate(resolve));
+      const policyVersion = plane.policyVersion;
+      const grant = grants.get(sessions.get(session) ?? ('' as GrantId));
+      const gives = (role: Role | undefined) => (need: Need) =>
+        role !== undefined && !plane.denyAll && permits(role, need);
+      const missing = needs.filter((need) => !gives(grant?.role)(need));
+      if (missing.length === 0) return { kind: 'allow', policyVersion, policies: [`role:${grant?.role.name}`] };
+      const helpful = roles.filter((role) => needs.every(gives(role))).map((role) => role.name);
+      return { kind: 'deny', policyVersion, policies: [], missing, roles: helpful };
+    },
+    ship(_gatewayId, batch) {
+      if (plane.isAway) return Promise.reject(new Error('control plane is away'));
+      for (const record of batch) {
+        const last = records.at(-1)?.number ?? 0;
+        if (record.number <= last) continue;
+        if (record.number !== last + 1) return Promise.reject(new Error(`gap: ${record.number} after ${last}`));
+        records.push(record);
+      }
+      if (plane.storesAndFails) return Promise.reject(new Error('failed, yet it happened'));
+      return Promise.resolve({ storedUpTo: records.at(-1)?.number ?? 0 });
+    },
+    subscribe(on) {
+      listeners.add(on);
+      const beat = setInterval(() => tell({ kind: 'heartbeat', at: clock.now() }), context.heartbeatMs ?? 200);
+      beat.unref();
+      return {
+        [Symbol.dispose]() {
+          clearInterval(beat);
+          listeners.delete(on);
+        },
+      };
+    },
+    liveSessions(ids) {
+      reach();
+      return Promise.resolve(
+        ids.flatMap((session) => {
+          const grantId = sessions.get(session);
+          const grant = grantId === undefined ? undefined : grants.get(grantId)?.grant;
+          return grantId !== undefined && isLive(grantId) && grant?.state === 'active'
+            ? [{ session, deadline: grant.endsAt }]
+            : [];
+        }),
+      );
+    },
+    resourceTarget(resource) {
+      reach();
+      return Promise.resolve(targets.find((target) => target.resource === resource));
+    },
+    postgresResources() {
+      reach();
+      return Promise.resolve(targets.map((target) => target.resource) as ResourceName[]);
+    },
+    activeGrants(resource) {
+      reach();
+      return Promise.resolve(
+        [...grants].flatMap(([grantId, { role }]) => (role.resource === resource && isLive(grantId) ? [grantId] : [])),
+      );
+    },
+  };
+  return plane;
+}
+
+function permits(role: Role, { action, object, columns }: Need): boolean {
+  const { tables, functions } = role.permissions;
+  if (object.kind === 'function') return functions.some((f) => f.schema === object.schema && f.name === object.name);
+  if (object.kind !== 'table') return false;
+  const table = tables.find((t) => t.schema === object.schema && t.name === object.name);
+  if (table === undefined) return object.schema === 'pg_catalog' || object.schema === 'information_schema';
+  const covers = (given: Columns | undefined) =>
+    given === 'all' || (given !== undefined && columns.every((column) => given.includes(column)));
+  switch (action) {
+    case 'select':
+    case 'copy':
+      return covers(table.select) || (action === 'copy' && covers(table.insert));
+    case 'insert':
+      return covers(table.insert);
+    case 'update':
+      return covers(table.update);
+    case 'delete':
+      return table.delete === true;
+    case 'truncate':
+      return table.truncate === true;
+    default:
+      return false;
+  }
+}

@@ -1,0 +1,45 @@
+/**
+ * Cancel requests come on a connection of their own, with nothing but a process id and a key. Ours are translated: the
+ * client never learns those of the target. A wrong key gets no answer, as a right one does.
+ */
+import { timingSafeEqual } from 'node:crypto';
+import type { Random } from '#core/ids.ts';
+
+export type CancelRegistry = {
+  /** `keyBytes`: 4 in protocol 3.0, up to 256 in 3.2. */
+  readonly register: (
+    cancel: () => void,
+    keyBytes: number,
+  ) => { readonly processId: number; readonly secretKey: Buffer; readonly release: () => void };
+  /** Cancels when the key is right. Takes the same time when not. */
+  readonly request: (processId: number, secretKey: Buffer) => void;
+};
+
+export function createCancelRegistry(context: { readonly random: Random }): CancelRegistry {
+  const { random } = context;
+  const known = new Map<number, { readonly secretKey: Buffer; readonly cancel: () => void }>();
+  return {
+    register(cancel, keyBytes) {
+      let processId: number;
+      // Positive, as process ids are.
+      do processId = Buffer.from(random(4)).readInt32BE() & 0x7fffffff;
+      while (processId === 0 || known.has(processId));
+      const secretKey = Buffer.from(random(keyBytes));
+      known.set(processId, { secretKey, cancel });
+      return { processId, secretKey, release: () => void known.delete(processId) };
+    },
+    request(processId, secretKey) {
+      const entry = known.get(processId);
+      const expected = entry?.secretKey ?? Buffer.alloc(secretKey.length);
+      const isRight = timingSafeEqual(padded(expected), padded(secretKey)) && expected.length === secretKey.length;
+      if (isRight) entry?.cancel();
+    },
+  };
+}
+
+/** Keys of any length compare in the same time. */
+function padded(key: Buffer): Buffer {
+  const out = Buffer.alloc(256);
+  key.copy(out);
+  return out;
+}

@@ -1,0 +1,76 @@
+/**
+ * What exists on each target, loaded with the administrator's connection: at first use, after ddl, when a statement names
+ * something unknown, and every few minutes. A snapshot is known by its hash, so a reload that changes nothing voids nothing.
+ */
+import { hash } from 'node:crypto';
+import type { ResourceName } from '#core/ids.ts';
+import type { Clock } from '#core/instant.ts';
+import { catalogueQuery } from '#sql/catalogue.ts';
+import type { TargetAccess } from '../control-plane.ts';
+import type { Admin } from './admin.ts';
+
+export type Snapshot = {
+  readonly resource: ResourceName;
+  readonly version: string;
+  /** For `parseCatalogue`, in the worker that analyses. */
+  readonly json: string;
+  readonly loadedAt: number;
+};
+
+export type Catalogues = {
+  /** The snapshot in use, loaded when there is none or it is old. Throws when the target can't be asked. */
+  readonly get: (access: TargetAccess) => Promise<Snapshot>;
+  /** Loads anew, at most once in `refreshAtMostEveryMs`; the one in use when that was just done. */
+  readonly refresh: (access: TargetAccess) => Promise<Snapshot>;
+  /** Something was defined or dropped: the next `get` loads. */
+  readonly invalidate: (resource: ResourceName) => void;
+};
+
+export function createCatalogues(context: {
+  readonly admin: (access: TargetAccess) => Admin;
+  readonly clock: Clock;
+  /** Called when what exists has changed. */
+  readonly onChange: (snapshot: Snapshot) => void;
+  readonly maxAgeMs?: number;
+  readonly refreshAtMostEveryMs?: number;
+}): Catalogues {
+  const { admin, clock, onChange, maxAgeMs = 300_000, refreshAtMostEveryMs = 1000 } = context;
+  const snapshots = new Map<ResourceName, Snapshot>();
+  const loading = new Map<ResourceName, Promise<Snapshot>>();
+
+  const load = (access: TargetAccess): Promise<Snapshot> => {
+    const running = loading.get(access.resource);
+    if (running !== undefined) return running;
+    const run = async () => {
+      const rows = await admin(access).query(catalogueQuery);
+      const json = Object.values(rows[0] ?? {})[0];
+      if (typeof json !== 'string') throw new Error('target gave no catalogue');
+      const version = hash('sha256', json, 'hex');
+      const before = snapshots.get(access.resource);
+      const snapshot = { resource: access.resource, version, json, loadedAt: clock.now() };
+      snapshots.set(access.resource, snapshot);
+      if (before?.version !== version) onChange(snapshot);
+      return snapshot;
+    };
+    const promise = run().finally(() => loading.delete(access.resource));
+    loading.set(access.resource, promise);
+    return promise;
+  };
+
+  return {
+    get(access) {
+      const known = snapshots.get(access.resource);
+      if (known === undefined || clock.now() - known.loadedAt > maxAgeMs) return load(access);
+      return Promise.resolve(known);
+    },
+    refresh(access) {
+      const known = snapshots.get(access.resource);
+      if (known !== undefined && clock.now() - known.loadedAt < refreshAtMostEveryMs) return Promise.resolve(known);
+      return load(access);
+    },
+    invalidate(resource) {
+      const known = snapshots.get(resource);
+      if (known !== undefined) snapshots.set(resource, { ...known, loadedAt: -Infinity });
+    },
+  };
+}

@@ -1,0 +1,79 @@
+/** Connects to a target: a plain socket on this machine, or TLS with a verified name. Nothing of the login happens here. */
+import { connect, type Socket } from 'node:net';
+import { connect as tlsConnect, type ConnectionOptions } from 'node:tls';
+import { serverEndPointBinding } from '#wire/postgres/scram.ts';
+import { encodeSslRequest } from '#wire/postgres/startup.ts';
+import { Endpoint } from './endpoint.ts';
+import { TargetFault, type Dialled } from './target-address.ts';
+
+export type Connected = {
+  readonly endpoint: Endpoint;
+  /** `tls-server-end-point` of the server's certificate, for SCRAM. */
+  readonly binding: Buffer | undefined;
+};
+
+/** Throws `target_unreachable` or `target_refused`, and leaves nothing open then. */
+export async function dial(dialled: Dialled, signal: AbortSignal): Promise<Connected> {
+  if (dialled.tls !== undefined) return dialTls(dialled.address, dialled.tls, signal);
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const endpoint = Endpoint.dial(dialled.address, resolve);
+  await orFailure(endpoint.socket, signal, promise, 'target could not be reached');
+  return { endpoint, binding: undefined };
+}
+
+async function dialTls(
+  address: Dialled['address'],
+  options: ConnectionOptions,
+  signal: AbortSignal,
+): Promise<Connected> {
+  const raw = connect(address);
+  raw.setNoDelay(true);
+  const connected = new Promise<void>((resolve) => raw.once('connect', resolve));
+  await orFailure(raw, signal, connected, 'target could not be reached');
+  raw.write(encodeSslRequest());
+  const answered = new Promise<Buffer>((resolve) => {
+    raw.once('data', (bytes: Buffer) => {
+      raw.pause();
+      resolve(bytes);
+    });
+  });
+  const answer = await orFailure(raw, signal, answered, 'target closed the connection');
+  // Exactly one byte: anything behind it came before TLS and would be taken for protected bytes (CVE-2021-23222).
+  if (answer.length !== 1 || answer[0] !== 0x53) {
+    raw.destroy();
+    throw new TargetFault('target_refused', 'target does not offer tls');
+  }
+  const secure = tlsConnect({ ...options, socket: raw });
+  const secured = new Promise<void>((resolve) => secure.once('secureConnect', resolve));
+  await orFailure(secure, signal, secured, 'tls with the target could not be set up');
+  const certificate = secure.getPeerX509Certificate()?.raw;
+  return {
+    endpoint: Endpoint.stream(secure),
+    binding: certificate === undefined ? undefined : serverEndPointBinding(certificate),
+  };
+}
+
+/** Waits for the promise, the socket's failure or the signal; destroys the socket on the last two. */
+async function orFailure<T>(socket: Socket, signal: AbortSignal, wanted: Promise<T>, message: string): Promise<T> {
+  const { promise: failure, reject } = Promise.withResolvers<never>();
+  const fail = (cause?: Error) =>
+    reject(new TargetFault('target_unreachable', message, cause === undefined ? {} : { cause }));
+  const onAbort = () => fail(signal.reason instanceof Error ? signal.reason : undefined);
+  const onClose = () => fail();
+  socket.once('error', fail);
+  socket.once('close', onClose);
+  signal.addEventListener('abort', onAbort, { once: true });
+  if (signal.aborted) onAbort();
+  try {
+    return await Promise.race([wanted, failure]);
+  } catch (error) {
+    socket.on('error', () => {});
+    socket.destroy();
+    throw error;
+  } finally {
+    socket.removeListener('error', fail);
+    socket.removeListener('close', onClose);
+    signal.removeEventListener('abort', onAbort);
+    failure.catch(() => {});
+  }
+}

@@ -1,0 +1,223 @@
+/**
+ * What was sent to the target and has not been answered yet, in order. The server answers strictly in the order of the
+ * messages, so the head of this queue says what the next answer is about; that is how rows, durations and outcomes find
+ * their statement, and how our own errors take their place among the server's. It also writes the two records of each
+ * execution: the one before the message is forwarded, and the one when its outcome is known.
+ */
+import { createHash, type Hash } from 'node:crypto';
+import { performance } from 'node:perf_hooks';
+import type { Journal } from '../journal.ts';
+import type { GatewayEvent, RecordedParameter, RecordedText, SessionRef } from '../records.ts';
+import type { Allowed, Denied } from './judge.ts';
+import type { LedgerEntry } from './ledger.ts';
+
+export type Prepared = {
+  readonly text: string;
+  /** The client's, completed by what the server says when it is asked to describe. */
+  parameterTypes: readonly number[];
+  verdict: Allowed;
+  /** The book the verdict is from. */
+  book: unknown;
+};
+
+export type Portal = { readonly prepared: Prepared; readonly parameters: readonly RecordedParameter[] };
+
+/** One execution on its way. */
+export type Run = {
+  readonly number: number;
+  readonly verdict: Allowed;
+  readonly names: readonly LedgerEntry<Prepared>[];
+  startedAt: number;
+  command: number;
+  rows: number;
+  bytesOut: number;
+  bytesIn: number;
+  hasFailed: boolean;
+  /** Nothing more will be answered for it. */
+  isOver: boolean;
+  copyIn: Hash | undefined;
+  copyRecorded: number;
+};
+
+export type Pending =
+  | { readonly kind: 'query'; readonly run: Run }
+  | { readonly kind: 'execute'; readonly run: Run }
+  | { readonly kind: 'parse'; readonly entry: LedgerEntry<Prepared> }
+  | { readonly kind: 'bind'; readonly entry: LedgerEntry<Portal> }
+  | { readonly kind: 'describe'; readonly prepared: Prepared | undefined }
+  | { readonly kind: 'close_statement'; readonly entry: LedgerEntry<Prepared> }
+  | { readonly kind: 'close_portal'; readonly entry: LedgerEntry<Portal> }
+  | { readonly kind: 'sync' }
+  /** The server is made to fail in place of a message that was refused; the client gets our error for its. */
+  | { readonly kind: 'denied'; readonly error: Buffer; readonly simple: boolean }
+  /** Our own question about the search path; the client sees nothing of it. */
+  | { readonly kind: 'names'; answer: readonly (string | null)[] | undefined };
+
+/** What is longer is cut in the record, and bound to it by its hash. */
+const maxRecordedText = 65_536;
+export const maxRecordedCopy = 65_536;
+
+export class Exchange {
+  readonly #journal: Journal;
+  readonly #on: SessionRef;
+  readonly #items: (Pending | undefined)[] = [];
+  #first = 0;
+  #statements = 0;
+
+  constructor(journal: Journal, on: SessionRef) {
+    this.#journal = journal;
+    this.#on = on;
+  }
+
+  get statements(): number {
+    return this.#statements;
+  }
+
+  get isEmpty(): boolean {
+    return this.#first === this.#items.length;
+  }
+
+  get head(): Pending | undefined {
+    return this.#items[this.#first];
+  }
+
+  get last(): Pending | undefined {
+    return this.#items.at(-1);
+  }
+
+  push(item: Pending): void {
+    this.#items.push(item);
+  }
+
+  shift(): Pending | undefined {
+    const item = this.#items[this.#first];
+    if (item === undefined) return undefined;
+    this.#items[this.#first] = undefined;
+    this.#first += 1;
+    if (this.#first === this.#items.length || this.#first > 1024) {
+      this.#items.splice(0, this.#first);
+      this.#first = 0;
+    }
+    return item;
+  }
+
+  /** Whether a statement runs that a cancel request would reach. */
+  get isRunning(): boolean {
+    return !this.isEmpty;
+  }
+
+  /** Writes the record of an execution that is about to be forwarded. */
+  begin(
+    protocol: 'simple' | 'extended',
+    text: string,
+    verdict: Allowed,
+    parameters?: readonly RecordedParameter[],
+    names: readonly LedgerEntry<Prepared>[] = [],
+  ): Run {
+    this.#statements += 1;
+    const number = this.#statements;
+    this.#journal.append({
+      kind: 'statement.begun',
+      on: this.#on,
+      statement: number,
+      protocol,
+      text: recordText(text),
+      ...(parameters === undefined ? {} : { parameters }),
+      policyVersion: verdict.policyVersion,
+      policies: verdict.policies,
+    });
+    return {
+      number,
+      verdict,
+      names,
+      startedAt: performance.now(),
+      command: 0,
+      rows: 0,
+      bytesOut: 0,
+      bytesIn: 0,
+      hasFailed: false,
+      isOver: false,
+      copyIn: undefined,
+      copyRecorded: 0,
+    };
+  }
+
+  denied(
+    protocol: 'simple' | 'extended',
+    text: string,
+    verdict: Denied,
+    parameters?: readonly RecordedParameter[],
+  ): void {
+    this.#statements += 1;
+    this.#journal.append({
+      kind: 'statement.denied',
+      on: this.#on,
+      statement: this.#statements,
+      protocol,
+      text: recordText(text),
+      ...(parameters === undefined ? {} : { parameters }),
+      sqlState: verdict.sqlState,
+      message: verdict.message,
+      policyVersion: verdict.policyVersion,
+      policies: verdict.policies,
+    });
+  }
+
+  /** The outcome of one command of a run; its counters start anew for the next. */
+  end(run: Run, outcome: (GatewayEvent & { kind: 'statement.ended' })['outcome']): void {
+    const now = performance.now();
+    this.#journal.append({
+      kind: 'statement.ended',
+      on: this.#on,
+      statement: run.number,
+      command: run.command,
+      outcome,
+      durationMs: Math.round((now - run.startedAt) * 1000) / 1000,
+      bytesOut: run.bytesOut,
+      bytesIn: run.bytesIn,
+      ...(run.copyIn === undefined ? {} : { copyInSha256: run.copyIn.digest('hex') }),
+    });
+    run.command += 1;
+    run.rows = 0;
+    run.bytesOut = 0;
+    run.bytesIn = 0;
+    run.copyIn = undefined;
+    run.copyRecorded = 0;
+    run.startedAt = now;
+  }
+
+  /** COPY data from the client: the beginning as it is, before it is forwarded, and the hash of all of it. */
+  copyIn(run: Run, data: Buffer): void {
+    run.copyIn ??= createHash('sha256');
+    run.copyIn.update(data);
+    run.bytesIn += data.length;
+    const room = maxRecordedCopy - run.copyRecorded;
+    if (room <= 0) return;
+    const part = data.subarray(0, room);
+    run.copyRecorded += part.length;
+    this.#journal.append({
+      kind: 'statement.copy_in',
+      on: this.#on,
+      statement: run.number,
+      command: run.command,
+      data: part.toString('base64'),
+    });
+  }
+
+  /** The connection is over: everything that still waits for its outcome gets one. */
+  abandon(): void {
+    for (let item = this.shift(); item !== undefined; item = this.shift())
+      if ((item.kind === 'query' && !item.run.hasFailed) || item.kind === 'execute')
+        this.end(item.run, { kind: 'cut' });
+  }
+}
+
+export function recordText(text: string): RecordedText {
+  if (text.length <= maxRecordedText) return { text };
+  const bytes = Buffer.from(text);
+  return {
+    text: text.slice(0, maxRecordedText).toWellFormed(),
+    bytes: bytes.length,
+    sha256: createHash('sha256').update(bytes).digest('hex'),
+  };
+}

@@ -1,0 +1,309 @@
+/**
+ * From a text to a verdict. The hot path is one look into a `Book`: the verdicts by exact text for one catalogue, one way to
+ * resolve names, one policy version and one grant. When any of these changes a session gets another book, so a verdict
+ * can't outlive what it was made from. A miss goes to the parsing thread and, for what the statement needs, to the
+ * control plane; meanwhile that one connection is held.
+ *
+ * INVARIANT 1: whatever goes wrong on the way, a fault of the worker, the catalogue or the control plane, is a denial.
+ */
+import type { GrantId } from '#core/ids.ts';
+import type { AuthorizedSession } from '#core/session.ts';
+import { describeNeed, type Analysis, type Missing, type Need, type StatementAnalysis } from '#sql/needs.ts';
+import type { ControlPlane, DecideAsk, StatementDecision, TargetAccess } from '../control-plane.ts';
+import type { Analyser } from './analyser.ts';
+import type { Catalogues, Snapshot } from './catalogue.ts';
+import type { AskedNames } from './judge-worker.ts';
+
+export type Effect =
+  | { readonly kind: 'prepares'; readonly name: string; readonly text: string }
+  | { readonly kind: 'deallocates'; readonly name: string | undefined };
+
+export type Allowed = {
+  readonly kind: 'allow';
+  readonly policyVersion: string;
+  readonly policies: readonly string[];
+  /** `copy … from stdin`: the client will be asked for data. */
+  readonly takesCopyData: boolean;
+  readonly changesNames: boolean;
+  readonly endsTransaction: boolean;
+  readonly changesCatalogue: boolean;
+  readonly effects: readonly Effect[];
+};
+
+export type Denied = {
+  readonly kind: 'deny';
+  readonly policyVersion: string;
+  readonly policies: readonly string[];
+  readonly sqlState: string;
+  readonly message: string;
+  readonly hint?: string;
+  readonly position?: number;
+};
+
+export type Verdict = Allowed | Denied;
+export type Book = { readonly verdicts: Map<string, Verdict>; readonly names: AskedNames };
+
+export type JudgeAsk = {
+  readonly session: AuthorizedSession;
+  readonly access: TargetAccess;
+  readonly names: AskedNames;
+  readonly text: string;
+  /** The session's prepared statements, for `execute name`. */
+  readonly prepared: () => readonly (readonly [string, string])[];
+};
+
+export type Judge = {
+  /** Grows whenever books may have become void; a session then asks for its book again. */
+  readonly generation: () => number;
+  readonly book: (session: AuthorizedSession, names: AskedNames) => Book;
+  /** Never throws. Puts the verdict into the book, unless it hangs on more than the text. */
+  readonly judge: (ask: JudgeAsk) => Promise<Verdict>;
+  readonly policyChanged: (version: string) => void;
+  readonly catalogueChanged: () => void;
+  /** Loads the target's catalogue anew before anything else is judged by it. Never throws. */
+  readonly reloadCatalogue: (access: TargetAccess) => Promise<void>;
+  readonly forgetGrant: (grant: GrantId) => void;
+};
+
+const maxBookTexts = 2000;
+/** Longer texts are judged each time: they are rarely sent twice, and would fill the memory. */
+const maxCachedText = 16_384;
+
+export function createJudge(context: {
+  readonly controlPlane: Pick<ControlPlane, 'decide'>;
+  readonly analyser: Analyser;
+  readonly catalogues: Catalogues;
+  readonly onFault: (what: string, error: unknown) => void;
+}): Judge {
+  const { controlPlane, analyser, catalogues } = context;
+  let generation = 1;
+  let policyVersion: string | undefined;
+  const books = new Map<GrantId, Map<string, Book>>();
+  const decisions = new Map<GrantId, Map<string, Promise<StatementDecision>>>();
+  const analyses = new Map<string, Map<string, Promise<Analysis>>>();
+
+  const nextGeneration = () => {
+    generation += 1;
+    books.clear();
+    analyses.clear();
+  };
+
+  const bookOf = (session: AuthorizedSession, names: AskedNames): Book => {
+    const ofGrant = getOrMake(books, session.grant, () => new Map<string, Book>());
+    return getOrMake(ofGrant, namesKey(names), () => ({ verdicts: new Map<string, Verdict>(), names }));
+  };
+
+  const analyse = (ask: JudgeAsk, snapshot: Snapshot): Promise<Analysis> => {
+    const run = () =>
+      analyser.analyse(ask.text, snapshot, ask.names, dependsOnPrepared(ask.text) ? ask.prepared() : []);
+    if (!isCacheable(ask.text)) return run();
+    const cache = getOrMake(
+      analyses,
+      `${snapshot.version} ${namesKey(ask.names)}`,
+      () => new Map<string, Promise<Analysis>>(),
+    );
+    return remember(cache, ask.text, run);
+  };
+
+  const decide = (session: AuthorizedSession, statement: StatementAnalysis): Promise<StatementDecision> => {
+    const ask: DecideAsk = {
+      session: session.id,
+      needs: statement.needs,
+      context: {
+        statementClass: statement.class,
+        tag: statement.tag,
+        hasWhere: statement.hasWhere,
+        functions: statement.functions,
+      },
+    };
+    const cache = getOrMake(decisions, session.grant, () => new Map<string, Promise<StatementDecision>>());
+    const key = JSON.stringify([ask.needs, ask.context]);
+    return remember(cache, key, () => controlPlane.decide(ask));
+  };
+
+  const judgeNow = async (ask: JudgeAsk): Promise<Verdict> => {
+    let snapshot = await catalogues.get(ask.access);
+    let analysis = await analyse(ask, snapshot);
+    if (analysis.kind === 'statements' && analysis.statements.some((s) => s.missing !== undefined)) {
+      const fresh = await catalogues.refresh(ask.access);
+      if (fresh.version !== snapshot.version) {
+        snapshot = fresh;
+        analysis = await analyse(ask, snapshot);
+      }
+    }
+    const version = policyVersion ?? ask.session.policyVersion;
+    if (analysis.kind === 'unparsable')
+      return {
+        kind: 'deny',
+        policyVersion: version,
+        policies: [],
+        sqlState: '42601',
+        message: analysis.message,
+        ...(analysis.position === undefined ? {} : { position: analysis.position }),
+      };
+    const policies = new Set<string>();
+    for (const statement of analysis.statements) {
+      if (statement.needs.length === 0) continue;
+      const decision = await decide(ask.session, statement);
+      if (decision.kind !== 'allow') return denial(ask.session, statement, decision);
+      for (const policy of decision.policies) policies.add(policy);
+    }
+    return allowed(analysis.statements, version, [...policies]);
+  };
+
+  return {
+    generation: () => generation,
+    book: bookOf,
+    async judge(ask) {
+      const before = generation;
+      try {
+        const verdict = await judgeNow(ask);
+        if (generation === before && isCacheable(ask.text)) {
+          const { verdicts } = bookOf(ask.session, ask.names);
+          if (verdicts.size >= maxBookTexts) dropOldest(verdicts);
+          verdicts.set(ask.text, verdict);
+        }
+        return verdict;
+      } catch (error) {
+        context.onFault('statement could not be judged', error);
+        return {
+          kind: 'deny',
+          policyVersion: policyVersion ?? ask.session.policyVersion,
+          policies: [],
+          sqlState: '42501',
+          message: 'sallyport: the statement could not be judged, so it was not run',
+          hint: 'Try again in a moment.',
+        };
+      }
+    },
+    policyChanged(version) {
+      policyVersion = version;
+      decisions.clear();
+      nextGeneration();
+    },
+    catalogueChanged: nextGeneration,
+    async reloadCatalogue(access) {
+      catalogues.invalidate(access.resource);
+      try {
+        await catalogues.get(access);
+      } catch (error) {
+        // The next statement that isn't known asks again, and is denied when that fails as well.
+        context.onFault('catalogue could not be loaded', error);
+        nextGeneration();
+      }
+    },
+    forgetGrant(grant) {
+      books.delete(grant);
+      decisions.delete(grant);
+    },
+  };
+}
+
+function allowed(
+  statements: readonly StatementAnalysis[],
+  policyVersion: string,
+  policies: readonly string[],
+): Allowed {
+  const effects: Effect[] = [];
+  for (const { prepares, deallocates } of statements) {
+    if (prepares !== undefined) effects.push({ kind: 'prepares', ...prepares });
+    if (deallocates === 'all') effects.push({ kind: 'deallocates', name: undefined });
+    else if (deallocates !== undefined) effects.push({ kind: 'deallocates', name: deallocates.name });
+  }
+  return {
+    kind: 'allow',
+    policyVersion,
+    policies,
+    takesCopyData: statements.some((s) => s.copy === 'in'),
+    changesNames: statements.some((s) => s.mayChangeNames),
+    endsTransaction: statements.some((s) => s.endsTransaction),
+    changesCatalogue: statements.some((s) => s.class === 'ddl'),
+    effects,
+  };
+}
+
+const missingCodes: Readonly<Record<Missing['kind'], string>> = {
+  relation: '42P01',
+  column: '42703',
+  function: '42883',
+  'prepared statement': '26000',
+  constraint: '42704',
+};
+
+/** What was attempted, why it was refused, and what would help. */
+function denial(
+  session: AuthorizedSession,
+  statement: StatementAnalysis,
+  decision: Exclude<StatementDecision, { kind: 'allow' }>,
+): Denied {
+  const role = session.role.name;
+  const { policyVersion, policies } = decision;
+  if (statement.missing !== undefined) {
+    const { kind, name } = statement.missing;
+    const message = `${kind} "${name}" does not exist`;
+    return { kind: 'deny', policyVersion, policies, sqlState: missingCodes[kind], message };
+  }
+  const missing = decision.missing.length > 0 ? decision.missing : statement.needs;
+  const why = statement.because === undefined ? '' : `, because ${statement.because}`;
+  const message =
+    decision.kind === 'deny' && decision.message !== undefined
+      ? decision.message
+      : `sallyport: ${listNeeds(missing)} is not in ${role}${why}`;
+  if (decision.kind === 'curable')
+    return {
+      kind: 'deny',
+      policyVersion,
+      policies,
+      sqlState: '42501',
+      message,
+      hint: `It would need ${decision.cures.map((cure) => cure.kind.replaceAll('_', ' ')).join(' and ')}.`,
+    };
+  const other = decision.roles.find((name) => name !== role);
+  return {
+    kind: 'deny',
+    policyVersion,
+    policies,
+    sqlState: '42501',
+    message,
+    ...(other === undefined ? {} : { hint: `${other} would give it: sally request ${other} --for 1h --reason "…"` }),
+  };
+}
+
+function listNeeds(needs: readonly Need[]): string {
+  const described = needs.map(describeNeed);
+  const shown = described.slice(0, 5);
+  const more = described.length - shown.length;
+  return shown.join(', ') + (more > 0 ? ` and ${more} more` : '');
+}
+
+const dependsOnPrepared = (text: string): boolean => /execute|deallocate/i.test(text);
+const isCacheable = (text: string): boolean => text.length <= maxCachedText && !dependsOnPrepared(text);
+
+const namesKey = (names: AskedNames): string =>
+  names.kind === 'unknown' ? '?' : JSON.stringify([names.searchPath, names.user, names.changedInTransaction]);
+
+function getOrMake<K, V>(map: Map<K, V>, key: K, make: () => V): V {
+  const known = map.get(key);
+  if (known !== undefined) return known;
+  const made = make();
+  map.set(key, made);
+  return made;
+}
+
+function dropOldest(map: Map<string, unknown>): void {
+  const [oldest] = map.keys();
+  if (oldest !== undefined) map.delete(oldest);
+}
+
+/** A failed run isn't remembered. */
+function remember<V>(cache: Map<string, Promise<V>>, key: string, run: () => Promise<V>): Promise<V> {
+  const known = cache.get(key);
+  if (known !== undefined) return known;
+  if (cache.size >= maxBookTexts) dropOldest(cache);
+  const promise = run();
+  cache.set(key, promise);
+  promise.catch(() => {
+    if (cache.get(key) === promise) cache.delete(key);
+  });
+  return promise;
+}

@@ -1,0 +1,82 @@
+/**
+ * What a name stands for on the server: prepared statements, portals. A client may send many messages before the first
+ * answer, so an entry is made when its message is forwarded, and settled when the server has confirmed it.
+ *
+ * INVARIANT 7: an entry that isn't settled may be used only in the part of the pipeline it was made in (up to the next
+ * Sync). There the server skips the use when the making has failed; behind the Sync it would run whatever had the name
+ * before. An entry without a value says that the server may know the name, and we don't know for what: nothing may use it.
+ */
+export type LedgerEntry<T> = {
+  readonly name: string;
+  readonly value: T | undefined;
+  readonly segment: number;
+  readonly before: LedgerEntry<T> | undefined;
+  isSettled: boolean;
+};
+
+const maxNames = 10_000;
+
+export class Ledger<T> {
+  readonly #entries = new Map<string, LedgerEntry<T>>();
+
+  get(name: string): LedgerEntry<T> | undefined {
+    return this.#entries.get(name);
+  }
+
+  get isFull(): boolean {
+    return this.#entries.size >= maxNames;
+  }
+
+  /** The message that gives the name its meaning is forwarded. */
+  set(name: string, value: T | undefined, segment: number): LedgerEntry<T> {
+    const known = this.#entries.get(name);
+    const before = known === undefined || known.isSettled ? known : undefined;
+    // Only one step back is kept, or a chain would grow with each use of the unnamed statement.
+    const entry = {
+      name,
+      value,
+      segment,
+      before: before === undefined ? undefined : { ...before, before: undefined },
+      isSettled: false,
+    };
+    this.#entries.set(name, entry);
+    return entry;
+  }
+
+  /** The server has done it. */
+  settle(entry: LedgerEntry<T>, value = entry.value): void {
+    if (this.#entries.get(entry.name) !== entry) return;
+    this.#entries.set(entry.name, { ...entry, value, before: undefined, isSettled: true });
+  }
+
+  /** The server has not done it, and the name means what it meant before. */
+  revert(entry: LedgerEntry<T>): void {
+    if (this.#entries.get(entry.name) !== entry) return;
+    if (entry.before === undefined) this.#entries.delete(entry.name);
+    else this.#entries.set(entry.name, entry.before);
+  }
+
+  /** The server has closed it. */
+  gone(entry: LedgerEntry<T>): void {
+    if (this.#entries.get(entry.name) === entry) this.#entries.delete(entry.name);
+  }
+
+  /** The name is gone on the server. */
+  remove(name: string): void {
+    this.#entries.delete(name);
+  }
+
+  /** All that the server had confirmed is gone; what is on its way to it stays. */
+  clearSettled(): void {
+    for (const [name, { isSettled }] of this.#entries) if (isSettled) this.#entries.delete(name);
+  }
+
+  clear(): void {
+    this.#entries.clear();
+  }
+
+  *settled(): Iterable<readonly [string, T]> {
+    for (const [name, { value, isSettled }] of this.#entries)
+      if (value !== undefined && isSettled) yield [name, value] as const;
+  }
+}

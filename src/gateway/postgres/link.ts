@@ -1,0 +1,94 @@
+/** What the two directions of one proxied session share. */
+import type { AuthorizedSession } from '#core/session.ts';
+import type { TransactionStatus } from '#wire/postgres/backend.ts';
+import type { EndReason, TargetAccess } from '../control-plane.ts';
+import type { Journal } from '../journal.ts';
+import type { Endpoint } from './endpoint.ts';
+import type { Exchange, Portal, Prepared } from './exchange.ts';
+import type { Book, Judge } from './judge.ts';
+import type { AskedNames } from './judge-worker.ts';
+import type { Ledger } from './ledger.ts';
+
+export type Limits = {
+  /** A statement (Query, Parse) is held whole until it is judged; longer ones are refused. */
+  readonly maxStatementBytes: number;
+  /** A Bind message up to this is held whole; of a longer one the beginning is recorded, and the hash of all of it. */
+  readonly maxWholeBindBytes: number;
+};
+
+export const defaultLimits: Limits = { maxStatementBytes: 16 << 20, maxWholeBindBytes: 262_144 };
+
+export type Link = {
+  readonly session: AuthorizedSession;
+  readonly access: TargetAccess;
+  readonly journal: Journal;
+  readonly judge: Judge;
+  /** The session runs as this; anything else ends it. */
+  readonly databaseRole: string;
+  readonly exchange: Exchange;
+  readonly statements: Ledger<Prepared>;
+  readonly portals: Ledger<Portal>;
+  readonly client: Endpoint;
+  readonly target: Endpoint;
+  readonly limits: Limits;
+  /** Wait for the disk before anything is forwarded. */
+  readonly strict: boolean;
+  readonly names: NamesState;
+  status: TransactionStatus;
+  /** No message is forwarded any more. Checked for each. */
+  isMarked: boolean;
+  /** The target waits for COPY data. */
+  isCopyIn: boolean;
+  /** After an error in the extended protocol: everything up to the next Sync is skipped, as the server does. */
+  isSkipping: boolean;
+  /** Grows with each Sync and Query that is forwarded. */
+  segment: number;
+  /** Some definition may have changed: the catalogue is loaded anew before the next statement is judged. */
+  isCatalogueStale: boolean;
+  bytesIn: number;
+  bytesOut: number;
+  /** The client has said good-bye; what it sent before is still done. */
+  readonly leave: () => void;
+  readonly end: (reason: EndReason, message?: string) => void;
+};
+
+/** How names resolve in this session, as far as we know. */
+export type NamesState = {
+  asked: AskedNames;
+  /** A statement of the open transaction may have changed it; its end would take that back. */
+  changedInTransaction: boolean;
+  /** How often in a row the server could not say. */
+  failures: number;
+  book: Book | undefined;
+  generation: number;
+};
+
+export const unknownNames: AskedNames = { kind: 'unknown' };
+
+/** The book for the names as they are now; another one after anything has changed that verdicts depend on. */
+export function currentBook(link: Link): Book {
+  const { names, judge } = link;
+  const generation = judge.generation();
+  if (names.book === undefined || names.generation !== generation) {
+    names.book = judge.book(link.session, names.asked);
+    names.generation = generation;
+  }
+  return names.book;
+}
+
+export function namesBecome(link: Link, asked: AskedNames): void {
+  link.names.asked = asked;
+  link.names.book = undefined;
+}
+
+/** Before a statement's bytes are forwarded: what it does to names counts from now on. */
+export function noteForwarded(
+  link: Link,
+  verdict: { readonly changesNames: boolean; readonly endsTransaction: boolean; readonly changesCatalogue: boolean },
+): void {
+  if (verdict.changesCatalogue) link.isCatalogueStale = true;
+  if (verdict.changesNames || (verdict.endsTransaction && link.names.changedInTransaction)) {
+    if (verdict.changesNames) link.names.changedInTransaction = true;
+    if (link.names.asked.kind === 'known') namesBecome(link, unknownNames);
+  }
+}

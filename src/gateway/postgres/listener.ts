@@ -1,0 +1,255 @@
+/**
+ * Takes connections and brings each to the point where somebody has proven who they are. Nothing here waits on the accept
+ * path; each handshake has a deadline and small limits, and one address can have only so many of them at once, so a silent
+ * client costs one socket and no more (INVARIANT 14).
+ *
+ * TLS comes in both ways: by an SSLRequest, or directly (the client's first byte starts a TLS record; ALPN `postgresql`,
+ * PostgreSQL 17). A peer that isn't on this machine must use it.
+ */
+import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
+import { createSecureContext, TLSSocket, type SecureContextOptions } from 'node:tls';
+import { ProtocolViolation } from '#wire/postgres/bytes.ts';
+import { encodeErrorResponse, encodeNegotiateProtocolVersion } from '#wire/postgres/backend.ts';
+import { serverEndPointBinding } from '#wire/postgres/scram.ts';
+import { decodeStartupPacket } from '#wire/postgres/startup.ts';
+import type { RefusedWhy } from '../events.ts';
+import { HandshakeReader } from './handshake-reader.ts';
+import { openSession, type OpenContext } from './open-session.ts';
+import { readStartup } from './startup-parameters.ts';
+import { isLoopback } from './target-address.ts';
+
+export type ListenOptions = {
+  readonly host: string;
+  /** 0: any free port. */
+  readonly port: number;
+  /** Read again for each handshake, so that a renewed certificate is used without a restart. Undefined: no TLS here. */
+  readonly tls?: () => SecureContextOptions | undefined;
+  readonly handshakeMs?: number;
+  readonly maxHandshakesPerAddress?: number;
+  readonly maxHandshakes?: number;
+  /** Wrong passwords from one address within a minute, after which it is turned away for that minute. */
+  readonly maxFailuresPerMinute?: number;
+};
+
+export type Listener = AsyncDisposable & {
+  readonly port: number;
+  readonly host: string;
+};
+
+/** The newest minor version of protocol 3 that we speak. */
+const newestMinor = 2;
+const tlsRecord = 0x16;
+
+export async function listen(options: ListenOptions, context: OpenContext): Promise<Listener> {
+  const {
+    handshakeMs = 15_000,
+    maxHandshakesPerAddress = 200,
+    maxHandshakes = 2000,
+    maxFailuresPerMinute = 20,
+  } = options;
+  const { events, clock } = context;
+  const handshakes = new Map<string, number>();
+  const failures = new Map<string, { count: number; since: number }>();
+  const sockets = new Set<Socket>();
+  let inHandshake = 0;
+  let isStopping = false;
+
+  const hasFailedTooOften = (address: string): boolean => {
+    const known = failures.get(address);
+    if (known === undefined) return false;
+    if (clock.now() - known.since > 60_000) failures.delete(address);
+    else if (known.count >= maxFailuresPerMinute) return true;
+    return false;
+  };
+  const noteFailure = (address: string) => {
+    const known = failures.get(address);
+    if (known !== undefined && clock.now() - known.since <= 60_000) known.count += 1;
+    else {
+      if (failures.size > 10_000) failures.clear();
+      failures.set(address, { count: 1, since: clock.now() });
+    }
+  };
+
+  const accept = (socket: Socket) => {
+    const address = socket.remoteAddress ?? '';
+    socket.on('error', () => {});
+    socket.setNoDelay(true);
+    socket.setKeepAlive(true, 60_000);
+    sockets.add(socket);
+    socket.once('close', () => sockets.delete(socket));
+    const sameAddress = handshakes.get(address) ?? 0;
+    const because: RefusedWhy | undefined = isStopping
+      ? 'stopping'
+      : sameAddress >= maxHandshakesPerAddress || inHandshake >= maxHandshakes
+        ? 'too_many_handshakes'
+        : hasFailedTooOften(address)
+          ? 'too_many_failures'
+          : undefined;
+    if (because !== undefined) {
+      events.connectionRefused(because, address);
+      // Before any byte was read: a client shows it, whatever it was about to say.
+      const message = `sallyport: too many ${because === 'too_many_failures' ? 'failed sign-ins' : 'connections'}`;
+      socket.end(
+        encodeErrorResponse({ severity: 'FATAL', sqlState: '53300', message, hint: 'Try again in a minute.' }),
+      );
+      setTimeout(() => socket.destroy(), 1000).unref();
+      return;
+    }
+    handshakes.set(address, sameAddress + 1);
+    inHandshake += 1;
+    const over = () => {
+      inHandshake -= 1;
+      const left = (handshakes.get(address) ?? 1) - 1;
+      if (left > 0) handshakes.set(address, left);
+      else handshakes.delete(address);
+    };
+    const deadline = new AbortController();
+    const timer = setTimeout(() => deadline.abort(), handshakeMs);
+    greet(socket, address, deadline.signal).then(
+      (outcome) => {
+        clearTimeout(timer);
+        over();
+        if (outcome === 'wrong_password') noteFailure(address);
+        if (outcome !== 'opened' && outcome !== 'cancelled') {
+          events.connectionRefused(outcome, address);
+          // Our last words are on their way; who doesn't take them loses the socket.
+          setTimeout(() => socket.destroy(), 2000).unref();
+        }
+      },
+      (error: unknown) => {
+        clearTimeout(timer);
+        over();
+        events.connectionRefused('handshake_failed', address);
+        if (!(error instanceof ProtocolViolation) && !deadline.signal.aborted && !socket.destroyed)
+          events.fault('connection could not be opened', error);
+        socket.destroy();
+      },
+    );
+  };
+
+  /** Start-up packets, until one asks for a session; TLS on the way. */
+  const greet = async (
+    plain: Socket,
+    address: string,
+    signal: AbortSignal,
+  ): Promise<RefusedWhy | 'opened' | 'cancelled'> => {
+    let socket = plain;
+    let reader = new HandshakeReader(socket, signal);
+    let isTls = false;
+    let binding: Buffer | undefined;
+    const seen = new Set<string>();
+    const refuse = (sqlState: string, message: string, hint?: string) =>
+      socket.end(
+        encodeErrorResponse({ severity: 'FATAL', sqlState, message, ...(hint === undefined ? {} : { hint }) }),
+      );
+
+    const secure = async (isDirect: boolean): Promise<boolean> => {
+      const tls = options.tls?.();
+      if (tls === undefined) return false;
+      const early = reader.detach();
+      if (isDirect) socket.unshift(Buffer.from(early));
+      else {
+        // Bytes behind the request came in the clear, and would be taken for protected ones (CVE-2021-23214).
+        if (early.length > 0) throw new ProtocolViolation('bytes behind the request for tls');
+        socket.write('S');
+      }
+      const wrapped = new TLSSocket(socket, {
+        isServer: true,
+        secureContext: createSecureContext({ minVersion: 'TLSv1.2', ...tls }),
+        ALPNProtocols: ['postgresql'],
+      });
+      wrapped.on('error', () => {});
+      sockets.add(wrapped);
+      wrapped.once('close', () => sockets.delete(wrapped));
+      await secured(wrapped, signal);
+      if (isDirect && wrapped.alpnProtocol !== 'postgresql') throw new ProtocolViolation('direct tls without alpn');
+      const certificate = wrapped.getX509Certificate()?.raw;
+      binding = certificate === undefined ? undefined : serverEndPointBinding(certificate);
+      socket = wrapped;
+      reader = new HandshakeReader(wrapped, signal);
+      isTls = true;
+      return true;
+    };
+
+    if ((await reader.peek()) === tlsRecord && !(await secure(true))) return 'handshake_failed';
+    for (;;) {
+      const packet = decodeStartupPacket(await reader.startupPacket());
+      switch (packet.kind) {
+        case 'ssl_request':
+        case 'gssenc_request':
+          if (seen.has(packet.kind) || isTls) throw new ProtocolViolation('encryption was asked for twice');
+          seen.add(packet.kind);
+          if (packet.kind === 'gssenc_request' || !(await secure(false))) socket.write('N');
+          continue;
+        case 'cancel_request':
+          context.cancels.request(packet.processId, packet.secretKey);
+          socket.end();
+          setTimeout(() => socket.destroy(), 1000).unref();
+          return 'cancelled';
+        case 'startup':
+          break;
+        default:
+          packet satisfies never;
+      }
+      if (packet.kind !== 'startup') continue;
+      if (packet.major !== 3) {
+        refuse('0A000', `unsupported frontend protocol ${packet.major}.${packet.minor}`);
+        return 'handshake_failed';
+      }
+      if (!isTls && !isLoopback(address)) {
+        refuse('28000', 'sallyport: connections to this gateway need tls', 'Use sslmode=verify-full.');
+        return 'tls_required';
+      }
+      const startup = readStartup(packet.parameters);
+      if (startup.kind === 'refused') {
+        refuse(startup.sqlState, startup.message, startup.hint);
+        return 'handshake_failed';
+      }
+      if (packet.minor > newestMinor || startup.ask.unknownOptions.length > 0)
+        socket.write(encodeNegotiateProtocolVersion(Math.min(packet.minor, newestMinor), startup.ask.unknownOptions));
+      return openSession(
+        {
+          socket,
+          reader,
+          startup: startup.ask,
+          minorVersion: Math.min(packet.minor, newestMinor),
+          isTls,
+          binding,
+          address,
+          port: plain.remotePort ?? 0,
+        },
+        context,
+      );
+    }
+  };
+
+  const server: Server = createServer(accept);
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    server.listen({ host: options.host, port: options.port, backlog: 511 }, () => {
+      server.removeListener('error', reject);
+      resolve();
+    });
+  });
+  server.on('error', (error) => events.fault('listener failed', error));
+  return {
+    port: (server.address() as AddressInfo).port,
+    host: options.host,
+    async [Symbol.asyncDispose]() {
+      isStopping = true;
+      const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+      for (const socket of sockets) socket.destroy();
+      await closed;
+    },
+  };
+}
+
+function secured(socket: TLSSocket, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const fail = () => reject(new ProtocolViolation('tls handshake failed'));
+    socket.once('secure', resolve);
+    socket.once('error', fail);
+    socket.once('close', fail);
+    signal.addEventListener('abort', fail, { once: true });
+  });
+}

@@ -1,0 +1,226 @@
+/**
+ * The one way into a target: who is it (credential, SCRAM), may they (`openSession` of the control plane, which alone makes
+ * an `AuthorizedSession`), then a login of their own on the target, a connection under it, and the proxy between the two.
+ * Every step that fails leaves nothing open and says why, in the client's own words.
+ */
+import type { Socket } from 'node:net';
+import { performance } from 'node:perf_hooks';
+import type { Random } from '#core/ids.ts';
+import type { Clock } from '#core/instant.ts';
+import type { AuthorizedSession } from '#core/session.ts';
+import {
+  encodeAuthenticationOk,
+  encodeBackendKeyData,
+  encodeErrorResponse,
+  encodeParameterStatus,
+  encodeReadyForQuery,
+} from '#wire/postgres/backend.ts';
+import type { ControlPlane, EndReason } from '../control-plane.ts';
+import type { GatewayEvents, RefusedWhy } from '../events.ts';
+import type { Journal } from '../journal.ts';
+import { endedMessage, type Supervisor } from '../supervisor.ts';
+import { authenticate } from './authenticate.ts';
+import type { CancelRegistry } from './cancel.ts';
+import { Endpoint } from './endpoint.ts';
+import type { HandshakeReader } from './handshake-reader.ts';
+import type { Judge } from './judge.ts';
+import type { Limits } from './link.ts';
+import type { Provisioner } from './provision.ts';
+import { startProxy, type Proxy } from './proxy.ts';
+import type { StartupAsk } from './startup-parameters.ts';
+import { TargetFault } from './target-address.ts';
+import { openUpstream, sendCancel, type Upstream } from './upstream.ts';
+
+export type OpenContext = {
+  readonly controlPlane: ControlPlane;
+  readonly journal: Journal;
+  readonly judge: Judge;
+  readonly supervisor: Supervisor;
+  readonly provisioner: Provisioner;
+  readonly cancels: CancelRegistry;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly events: GatewayEvents;
+  readonly gatewayId: string;
+  readonly mockSecret: Uint8Array;
+  readonly limits: Limits;
+  readonly strict: boolean;
+};
+
+export type Arrival = {
+  readonly socket: Socket;
+  readonly reader: HandshakeReader;
+  readonly startup: StartupAsk;
+  readonly minorVersion: number;
+  readonly isTls: boolean;
+  readonly binding: Buffer | undefined;
+  readonly address: string;
+  readonly port: number;
+};
+
+/** How long the target may take from dial to ready. */
+const openTimeoutMs = 15_000;
+
+/** Resolves when the session runs, or has been refused. Throws what broke the handshake. */
+export async function openSession(
+  arrival: Arrival,
+  context: OpenContext,
+): Promise<'opened' | Extract<RefusedWhy, 'wrong_password' | 'not_authorized' | 'target_failed' | 'journal_failed'>> {
+  const { socket, reader, startup } = arrival;
+  const { controlPlane, journal } = context;
+  const startedAt = performance.now();
+  const send = (bytes: Buffer) => void socket.write(bytes);
+  const refuse = (sqlState: string, message: string, hint?: string) =>
+    socket.end(encodeErrorResponse({ severity: 'FATAL', sqlState, message, ...(hint === undefined ? {} : { hint }) }));
+
+  const who = await authenticate({ user: startup.user, reader, send, binding: arrival.binding }, context);
+  if (who.kind === 'refused') {
+    refuse('28P01', `password authentication failed for user "${startup.user}"`);
+    return 'wrong_password';
+  }
+  if (journal.state === 'failed') {
+    refuse('53100', 'sallyport: the gateway can not record what is done, so it opens no sessions');
+    return 'journal_failed';
+  }
+  const answer = await controlPlane.openSession({
+    credential: who.credential,
+    client: {
+      address: arrival.address,
+      port: arrival.port,
+      ...(startup.applicationName === undefined ? {} : { applicationName: startup.applicationName }),
+      tls: arrival.isTls,
+    },
+    database: startup.database,
+    gatewayId: context.gatewayId,
+  });
+  if (answer.kind === 'refused') {
+    refuse('28000', answer.message, answer.hint);
+    return 'not_authorized';
+  }
+  const { session } = answer;
+  const opening = new AbortController();
+  let proxy: Proxy | undefined;
+  let cutBefore: { readonly reason: EndReason; readonly message: string } | undefined;
+  // From here on the session exists, so whatever ends it is written down, and a revocation reaches it.
+  const { release } = context.supervisor.admit({
+    session,
+    mark: () => proxy?.mark(),
+    cut: (reason, message) => {
+      if (proxy !== undefined) return proxy.cut(reason, message);
+      cutBefore = { reason, message };
+      opening.abort(new TargetFault('target_unreachable', message));
+    },
+  });
+  const neverStarted = (reason: EndReason, message: string) => {
+    release();
+    journal.append({
+      kind: 'session.ended',
+      on: refOf(session),
+      reason,
+      message,
+      statements: 0,
+      bytesIn: 0,
+      bytesOut: 0,
+    });
+    journal.flush();
+    const totals = { bytesIn: 0, bytesOut: 0, statements: 0 };
+    context.events.sessionEnded(session, reason, totals);
+  };
+
+  try {
+    const signal = AbortSignal.any([opening.signal, AbortSignal.timeout(openTimeoutMs)]);
+    const { upstream, databaseRole, access } = await reach(session, startup, context, signal);
+    if (cutBefore !== undefined || socket.destroyed) {
+      upstream.endpoint.destroy();
+      throw cutBefore === undefined
+        ? new Error('client closed the connection')
+        : new TargetFault('target_refused', 'cut');
+    }
+    const cancel = () => {
+      // What can't be recorded isn't done, a cancel neither.
+      if (proxy?.isRunning() !== true || !proxy.noteCancel()) return;
+      cancelQuietly(upstream);
+    };
+    const key = context.cancels.register(cancel, arrival.minorVersion >= 2 ? 32 : 4);
+    const hello = [encodeAuthenticationOk()];
+    for (const [name, value] of upstream.parameters) hello.push(encodeParameterStatus(name, value));
+    hello.push(encodeBackendKeyData(key.processId, key.secretKey), encodeReadyForQuery('I'));
+    socket.write(Buffer.concat(hello));
+    const early = Buffer.from(reader.detach());
+    const client = arrival.isTls ? Endpoint.stream(socket) : Endpoint.adopt(socket);
+    proxy = startProxy({
+      session,
+      access,
+      client,
+      target: upstream.endpoint,
+      early,
+      databaseRole,
+      journal,
+      judge: context.judge,
+      clock: context.clock,
+      limits: context.limits,
+      strict: context.strict,
+      cancelUpstream: () => cancelQuietly(upstream),
+      onEnd: (reason, totals) => {
+        release();
+        key.release();
+        context.events.sessionEnded(session, reason, totals);
+      },
+    });
+    context.events.sessionOpened(session, performance.now() - startedAt);
+    return 'opened';
+  } catch (error) {
+    if (cutBefore !== undefined) {
+      neverStarted(cutBefore.reason, cutBefore.message);
+      refuse('57P01', cutBefore.message);
+      return 'not_authorized';
+    }
+    if (socket.destroyed) {
+      neverStarted('client_closed', endedMessage(session, 'client_closed', context.clock.now()));
+      throw error;
+    }
+    // The person gets the outcome; what the target said is for the operator.
+    context.events.targetFailed(session.role.resource, error);
+    const message = `sallyport: no connection to \`${session.role.resource}\` could be opened`;
+    neverStarted('target_closed', message);
+    refuse('08006', message, 'The operator of the gateway can see why.');
+    return 'target_failed';
+  }
+}
+
+/** Provisions the login and connects with it. INVARIANT 11: only what the control plane has registered is dialled. */
+async function reach(session: AuthorizedSession, startup: StartupAsk, context: OpenContext, signal: AbortSignal) {
+  const access = await context.controlPlane.resourceTarget(session.role.resource);
+  if (access === undefined) throw new TargetFault('target_misconfigured', 'resource is not registered');
+  if (startup.database !== access.database)
+    throw new TargetFault('target_refused', `database \`${startup.database}\` is not the one of the resource`);
+  const login = await orAborted(context.provisioner.login(session, access), signal);
+  const upstream = await openUpstream(
+    access,
+    { user: login.user, keys: login.keys, startup: startup.settings },
+    { random: context.random, signal },
+  );
+  return { upstream, databaseRole: login.databaseRole, access };
+}
+
+function orAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const abort = () => reject(signal.reason as Error);
+    if (signal.aborted) abort();
+    signal.addEventListener('abort', abort, { once: true });
+    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', abort));
+  });
+}
+
+/** If it doesn't get through, the end of the login ends the statement as well. */
+function cancelQuietly(upstream: Upstream): void {
+  sendCancel(upstream.cancelKey, AbortSignal.timeout(5000)).catch(() => {});
+}
+
+const refOf = (session: AuthorizedSession) => ({
+  session: session.id,
+  grant: session.grant,
+  principal: session.principal.id,
+  resource: session.role.resource,
+  role: session.role.name,
+});

@@ -1,0 +1,173 @@
+/**
+ * One session between its client and its target, from the moment both have logged in until both sockets are closed. The
+ * two directions are `client-side.ts` and `target-side.ts`; this is what holds them together, and the one way out.
+ */
+import type { Clock } from '#core/instant.ts';
+import type { AuthorizedSession } from '#core/session.ts';
+import { encodeErrorResponse } from '#wire/postgres/backend.ts';
+import { encodeTerminate } from '#wire/postgres/frontend.ts';
+import type { EndReason, TargetAccess } from '../control-plane.ts';
+import type { Journal } from '../journal.ts';
+import type { SessionRef } from '../records.ts';
+import { endedMessage, type Cuttable } from '../supervisor.ts';
+import { ClientSide } from './client-side.ts';
+import type { Endpoint } from './endpoint.ts';
+import { Exchange, type Portal, type Prepared } from './exchange.ts';
+import type { Judge } from './judge.ts';
+import { Ledger } from './ledger.ts';
+import { unknownNames, type Limits, type Link } from './link.ts';
+import { TargetSide } from './target-side.ts';
+
+export type Proxy = Cuttable & {
+  readonly ref: SessionRef;
+  /** Whether something runs that a cancel would reach. */
+  readonly isRunning: () => boolean;
+  /** The client's cancel request is about to be passed on. */
+  readonly noteCancel: () => boolean;
+};
+
+export function startProxy(options: {
+  readonly session: AuthorizedSession;
+  readonly access: TargetAccess;
+  readonly client: Endpoint;
+  readonly target: Endpoint;
+  /** What the client had sent behind its last message of the login. */
+  readonly early: Buffer;
+  readonly databaseRole: string;
+  readonly journal: Journal;
+  readonly judge: Judge;
+  readonly clock: Clock;
+  readonly limits: Limits;
+  readonly strict: boolean;
+  /** Cancels upstream what runs, without waiting for it. */
+  readonly cancelUpstream: () => void;
+  readonly onEnd: (reason: EndReason, totals: { bytesIn: number; bytesOut: number; statements: number }) => void;
+}): Proxy {
+  const { session, access, client, target, journal, judge, clock } = options;
+  const ref: SessionRef = {
+    session: session.id,
+    grant: session.grant,
+    principal: session.principal.id,
+    resource: session.role.resource,
+    role: session.role.name,
+  };
+  const exchange = new Exchange(journal, ref);
+  let hasEnded = false;
+  let hasLeft = false;
+
+  const end = (reason: EndReason, message?: string): void => {
+    if (hasEnded) return;
+    hasEnded = true;
+    link.isMarked = true;
+    if (exchange.isRunning && !target.isClosed) {
+      journal.append({ kind: 'statement.cancelled', on: ref, by: 'gateway' });
+      options.cancelUpstream();
+    }
+    exchange.abandon();
+    const { bytesIn, bytesOut } = link;
+    const { statements } = exchange;
+    const said = reason === 'client_closed' ? {} : { message: message ?? endedMessage(session, reason, clock.now()) };
+    journal.append({ kind: 'session.ended', on: ref, reason, ...said, statements, bytesIn, bytesOut });
+    journal.flush();
+    const closeTarget = () => {
+      if (!target.isClosed) target.write(encodeTerminate());
+      target.finish(500);
+    };
+    if (reason === 'client_closed' || client.isClosed) {
+      client.destroy();
+      closeTarget();
+    } else {
+      // A row that is half sent must end first, or the client would take our words for the rest of it.
+      let isTold = false;
+      const tell = () => {
+        if (isTold) return;
+        isTold = true;
+        clearTimeout(impatience);
+        // A server that closes says why by itself.
+        if (reason !== 'target_closed' || message !== undefined) {
+          const sqlState = reason === 'protocol_violation' ? '08P01' : '57P01';
+          const words = message ?? endedMessage(session, reason, clock.now());
+          client.write(encodeErrorResponse({ severity: 'FATAL', sqlState, message: words }));
+        }
+        client.finish(2000);
+        closeTarget();
+      };
+      const impatience = setTimeout(() => {
+        isTold = true;
+        client.destroy();
+        closeTarget();
+      }, 500);
+      if (target.isClosed) tell();
+      else {
+        target.resume();
+        targetSide.finishFrame(tell);
+      }
+    }
+    options.onEnd(reason, { bytesIn, bytesOut, statements });
+  };
+
+  const link: Link = {
+    session,
+    access,
+    journal,
+    judge,
+    databaseRole: options.databaseRole,
+    exchange,
+    statements: new Ledger<Prepared>(),
+    portals: new Ledger<Portal>(),
+    client,
+    target,
+    limits: options.limits,
+    strict: options.strict,
+    names: { asked: unknownNames, changedInTransaction: false, failures: 0, book: undefined, generation: 0 },
+    status: 'I',
+    isMarked: false,
+    isCopyIn: false,
+    isSkipping: false,
+    segment: 1,
+    isCatalogueStale: false,
+    bytesIn: 0,
+    bytesOut: 0,
+    leave: () => {
+      if (exchange.isEmpty) return end('client_closed');
+      hasLeft = true;
+      target.write(encodeTerminate());
+    },
+    end,
+  };
+  const clientSide = new ClientSide(link);
+  const targetSide = new TargetSide(link, clientSide);
+
+  client.handle({
+    chunk: (chunk, length) => !hasLeft && clientSide.chunk(chunk, length),
+    closed: () => {
+      if (!hasLeft) end('client_closed');
+    },
+    drained: () => {
+      if (!target.isClosed) target.resume();
+    },
+  });
+  target.handle({
+    chunk: (chunk, length) => targetSide.chunk(chunk, length),
+    closed: () => end(hasLeft ? 'client_closed' : 'target_closed'),
+    drained: () => {
+      if (!clientSide.isHolding && !link.isMarked) client.resume();
+    },
+  });
+  clientSide.start();
+  if (options.early.length > 0 && !clientSide.chunk(options.early, options.early.length)) client.pause();
+
+  return {
+    session,
+    ref,
+    mark: () => {
+      link.isMarked = true;
+    },
+    cut: end,
+    isRunning: () => exchange.isRunning,
+    noteCancel() {
+      journal.append({ kind: 'statement.cancelled', on: ref, by: 'client' });
+      return journal.flush();
+    },
+  };
+}

@@ -1,0 +1,344 @@
+/**
+ * From the target to the client. Bytes pass as they came; only headers are looked at, and the few small messages that end
+ * something. Taken out of the stream are the answers to our own question about names, and put in place of the server's
+ * error is ours where a message was refused.
+ */
+import { frameLengthAt, headerLength, MessageReader, ProtocolViolation } from '#wire/postgres/bytes.ts';
+import {
+  backend,
+  decodeCommandComplete,
+  decodeDataRow,
+  decodeErrorFields,
+  decodeParameterDescription,
+  decodeParameterStatus,
+  decodeReadyForQuery,
+  type TransactionStatus,
+} from '#wire/postgres/backend.ts';
+import type { ClientSide } from './client-side.ts';
+import type { Pending, Prepared, Run } from './exchange.ts';
+import { namesBecome, unknownNames, type Link } from './link.ts';
+
+const pass = 0;
+const swallow = 1;
+const replace = 2;
+type Step = typeof pass | typeof swallow | typeof replace;
+
+/** Messages that are looked into are whole before they go on; a longer one is none that we know. */
+const maxWhole = 4 << 20;
+
+export class TargetSide {
+  readonly #link: Link;
+  readonly #clientSide: ClientSide;
+  #carry: Buffer | undefined;
+  /** Bytes of the current message that are still to come, and pass. */
+  #passing = 0;
+  #replacement: Buffer | undefined;
+  #frameDone: (() => void) | undefined;
+
+  constructor(link: Link, clientSide: ClientSide) {
+    this.#link = link;
+    this.#clientSide = clientSide;
+  }
+
+  /** False: read no more until the client has taken what it was sent. */
+  chunk(chunk: Buffer, length: number): boolean {
+    const link = this.#link;
+    link.bytesOut += length;
+    if (link.isMarked && this.#frameDone === undefined) return false;
+    try {
+      if (this.#carry === undefined) this.#process(chunk, length);
+      else {
+        const whole = Buffer.concat([this.#carry, chunk.subarray(0, length)]);
+        this.#carry = undefined;
+        this.#process(whole, whole.length);
+      }
+    } catch (error) {
+      if (!(error instanceof ProtocolViolation)) throw error;
+      link.end('target_closed', `sallyport: the target broke the protocol: ${error.message}`);
+      return false;
+    }
+    link.target.lendTo(link.client);
+    return !link.client.isCongested;
+  }
+
+  /** Calls back as soon as no message is half sent to the client, so that another can follow. */
+  finishFrame(done: () => void): void {
+    if (this.#passing === 0) done();
+    else this.#frameDone = done;
+  }
+
+  #process(buffer: Buffer, end: number): void {
+    const { exchange, client } = this.#link;
+    let run = 0;
+    let at = 0;
+    const forward = (to: number) => {
+      if (run < to) client.write(buffer.subarray(run, to));
+    };
+    while (at < end) {
+      if (this.#passing > 0) {
+        const count = Math.min(this.#passing, end - at);
+        this.#passing -= count;
+        at += count;
+        continue;
+      }
+      if (this.#frameDone !== undefined) {
+        forward(at);
+        const done = this.#frameDone;
+        this.#frameDone = undefined;
+        done();
+        return;
+      }
+      if (end - at < headerLength) break;
+      const type = buffer[at] ?? 0;
+      const length = frameLengthAt(buffer, at);
+      const { head } = exchange;
+      if (head?.kind !== 'names' && isPassedUnseen(type)) {
+        if (type === backend.dataRow || type === backend.copyData) count(head, type, length);
+        this.#passing = length;
+        continue;
+      }
+      if (end - at < length) {
+        if (length > maxWhole) throw new ProtocolViolation(`message type ${type} is too long`);
+        break;
+      }
+      const step = this.#message(type, new MessageReader(buffer, at + headerLength, at + length));
+      if (step !== pass) {
+        forward(at);
+        if (this.#replacement !== undefined) client.write(this.#replacement);
+        this.#replacement = undefined;
+        run = at + length;
+      }
+      at += length;
+      if (this.#link.isMarked) break;
+    }
+    forward(at);
+    if (this.#frameDone !== undefined && this.#passing === 0) {
+      const done = this.#frameDone;
+      this.#frameDone = undefined;
+      done();
+      return;
+    }
+    if (at < end && !this.#link.isMarked) this.#carry = Buffer.from(buffer.subarray(at, end));
+  }
+
+  #message(type: number, body: MessageReader): Step {
+    const link = this.#link;
+    const { exchange } = link;
+    const { head } = exchange;
+    switch (type) {
+      case backend.commandComplete:
+      case backend.emptyQueryResponse:
+      case backend.portalSuspended:
+        return this.#complete(type, body, head);
+      case backend.parseComplete:
+        if (head?.kind !== 'parse') throw outOfTurn(type);
+        link.statements.settle(head.entry);
+        exchange.shift();
+        return pass;
+      case backend.bindComplete:
+        if (head?.kind !== 'bind') throw outOfTurn(type);
+        link.portals.settle(head.entry);
+        exchange.shift();
+        return pass;
+      case backend.closeComplete:
+        if (head?.kind === 'close_statement') link.statements.gone(head.entry);
+        else if (head?.kind === 'close_portal') link.portals.gone(head.entry);
+        else throw outOfTurn(type);
+        exchange.shift();
+        return pass;
+      case backend.parameterDescription:
+        if (head?.kind === 'describe' && head.prepared !== undefined)
+          head.prepared.parameterTypes = decodeParameterDescription(body);
+        return pass;
+      case backend.rowDescription:
+      case backend.noData:
+        if (head?.kind === 'names') return swallow;
+        if (head?.kind === 'describe') exchange.shift();
+        return pass;
+      case backend.dataRow:
+        if (head?.kind !== 'names') throw outOfTurn(type);
+        head.answer = decodeDataRow(body).map((value) => value?.toString('utf8') ?? null);
+        return swallow;
+      case backend.errorResponse:
+        return this.#error(body, head);
+      case backend.readyForQuery:
+        return this.#ready(decodeReadyForQuery(body), head);
+      case backend.copyInResponse:
+        if (head?.kind !== 'query' && head?.kind !== 'execute') throw outOfTurn(type);
+        if (!head.run.verdict.takesCopyData) throw outOfTurn(type);
+        link.isCopyIn = true;
+        this.#clientSide.answered();
+        return pass;
+      case backend.parameterStatus: {
+        const { name, value } = decodeParameterStatus(body);
+        // INVARIANT 7: in another encoding the server would read another text than the one that was judged.
+        if (name === 'client_encoding' && value !== 'UTF8')
+          link.end('protocol_violation', 'sallyport: client_encoding must stay UTF8');
+        return pass;
+      }
+      case backend.noticeResponse:
+      case backend.notificationResponse:
+      case backend.copyOutResponse:
+      case backend.copyDone:
+        return pass;
+      default:
+        throw new ProtocolViolation(`unexpected message type ${type}`);
+    }
+  }
+
+  #complete(type: number, body: MessageReader, head: Pending | undefined): Step {
+    const { exchange } = this.#link;
+    if (head?.kind === 'names') return swallow;
+    if (head?.kind !== 'query' && head?.kind !== 'execute') throw outOfTurn(type);
+    const { run } = head;
+    if (type === backend.portalSuspended) exchange.end(run, { kind: 'suspended', rows: run.rows });
+    else if (type === backend.emptyQueryResponse) exchange.end(run, { kind: 'completed', tag: '', rows: 0 });
+    else exchange.end(run, { kind: 'completed', ...decodeCommandComplete(body) });
+    if (head.kind === 'execute') {
+      exchange.shift();
+      this.#over(run);
+      this.#clientSide.answered();
+    }
+    return pass;
+  }
+
+  /** A run is done: what `prepare` and `deallocate` in it did to names is known, or known to be unknown. */
+  #over(run: Run): void {
+    const { statements } = this.#link;
+    run.isOver = true;
+    let i = 0;
+    for (const effect of run.verdict.effects) {
+      if (effect.name === undefined) continue;
+      const entry = run.names[i];
+      i += 1;
+      if (entry === undefined) continue;
+      if (run.hasFailed) statements.settle(entry, undefined);
+      else if (effect.kind === 'deallocates') statements.gone(entry);
+      else {
+        const prepared: Prepared = { text: effect.text, parameterTypes: [], verdict: run.verdict, book: undefined };
+        statements.settle(entry, prepared);
+      }
+    }
+  }
+
+  #error(body: MessageReader, head: Pending | undefined): Step {
+    const link = this.#link;
+    const { exchange } = link;
+    link.isCopyIn = false;
+    if (head === undefined || head.kind === 'sync') return pass;
+    if (head.kind === 'names') {
+      link.names.failures += 1;
+      return swallow;
+    }
+    if (head.kind === 'denied') {
+      this.#replacement = head.error;
+      if (!head.simple) {
+        exchange.shift();
+        this.#skipToSync();
+      }
+      return replace;
+    }
+    if (head.kind === 'query' || head.kind === 'execute') {
+      const fields = decodeErrorFields(body);
+      const message = (fields.get('M') ?? '').slice(0, 4096).toWellFormed();
+      head.run.hasFailed = true;
+      exchange.end(head.run, { kind: 'failed', sqlState: fields.get('C') ?? '', message });
+    }
+    if (head.kind === 'query') return pass;
+    exchange.shift();
+    if (head.kind === 'execute') this.#over(head.run);
+    this.#undo(head);
+    this.#skipToSync();
+    return pass;
+  }
+
+  /** The server skips everything up to the next Sync; so what was sent of it has never happened. */
+  #skipToSync(): void {
+    const link = this.#link;
+    const { exchange } = link;
+    for (let { head } = exchange; head !== undefined && head.kind !== 'sync'; { head } = exchange) {
+      exchange.shift();
+      if (head.kind === 'execute' || head.kind === 'query') {
+        head.run.isOver = true;
+        exchange.end(head.run, { kind: 'skipped' });
+        for (const entry of head.run.names) link.statements.revert(entry);
+      }
+      this.#undo(head);
+    }
+    if (exchange.isEmpty) link.isSkipping = true;
+    this.#clientSide.answered();
+  }
+
+  #undo(item: Pending): void {
+    const { statements, portals } = this.#link;
+    if (item.kind === 'parse' || item.kind === 'close_statement') statements.revert(item.entry);
+    else if (item.kind === 'bind' || item.kind === 'close_portal') portals.revert(item.entry);
+  }
+
+  #ready(status: TransactionStatus, head: Pending | undefined): Step {
+    const link = this.#link;
+    const { exchange, names } = link;
+    link.isCopyIn = false;
+    link.status = status;
+    if (head?.kind === 'query') this.#over(head.run);
+    else if (head?.kind !== 'sync' && head?.kind !== 'names' && !(head?.kind === 'denied' && head.simple))
+      throw outOfTurn(backend.readyForQuery);
+    exchange.shift();
+    if (head.kind === 'names') this.#namesAnswered(head.answer);
+    if (status === 'I') {
+      link.portals.clearSettled();
+      // The end of a transaction may have taken back what was set in it. What is on its way may set it again.
+      if (names.changedInTransaction && exchange.isEmpty) {
+        names.changedInTransaction = false;
+        if (head.kind !== 'names' && names.asked.kind === 'known') namesBecome(link, unknownNames);
+      }
+    }
+    this.#clientSide.answered();
+    return head.kind === 'names' ? swallow : pass;
+  }
+
+  #namesAnswered(answer: readonly (string | null)[] | undefined): void {
+    const link = this.#link;
+    const names = parseNames(answer);
+    if (names === undefined) {
+      link.names.failures += 1;
+      return;
+    }
+    link.names.failures = 0;
+    if (names.user !== link.databaseRole)
+      return link.end('target_closed', 'sallyport: the session does not run as its role');
+    namesBecome(link, { kind: 'known', ...names, changedInTransaction: link.names.changedInTransaction });
+  }
+}
+
+/** What `namesQuery` answers. */
+export function parseNames(
+  answer: readonly (string | null)[] | undefined,
+): { readonly searchPath: readonly string[]; readonly user: string } | undefined {
+  const [path, user] = answer ?? [];
+  if (typeof path !== 'string' || typeof user !== 'string') return undefined;
+  const searchPath: unknown = JSON.parse(path);
+  if (!Array.isArray(searchPath) || !searchPath.every((s) => typeof s === 'string')) return undefined;
+  return { searchPath, user };
+}
+
+/** Of these only the header matters, however long they are. */
+function isPassedUnseen(type: number): boolean {
+  switch (type) {
+    case backend.dataRow:
+    case backend.copyData:
+    case backend.noticeResponse:
+    case backend.notificationResponse:
+      return true;
+    default:
+      return false;
+  }
+}
+
+function count(head: Pending | undefined, type: number, length: number): void {
+  if (head?.kind !== 'query' && head?.kind !== 'execute') return;
+  if (type === backend.dataRow) head.run.rows += 1;
+  head.run.bytesOut += length - headerLength;
+}
+
+const outOfTurn = (type: number): ProtocolViolation => new ProtocolViolation(`message type ${type} out of turn`);

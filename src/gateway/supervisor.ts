@@ -1,0 +1,165 @@
+/**
+ * Who is inside, and who has to go. Live sessions are indexed by grant, principal and resource; each has a timer for its
+ * own deadline, so that expiry needs no message from anybody (INVARIANT 4). A revocation marks all its sessions at once
+ * (a mark is checked for each message), and then cuts them in chunks, so that the loop that moves everybody else's bytes is
+ * never blocked for long.
+ *
+ * What can be reached is always recomputed from the live grants: cutting goes by grant, so ending one of two overlapping
+ * grants leaves the sessions of the other alone (INVARIANT 8).
+ */
+import type { GrantId, PrincipalId, ResourceName, SessionId } from '#core/ids.ts';
+import { formatInstant, type Clock, type Instant } from '#core/instant.ts';
+import type { AuthorizedSession } from '#core/session.ts';
+import type { EndReason } from './control-plane.ts';
+import type { Timers } from './timers.ts';
+
+/** What the supervisor can do with a running session; the protocol supplies it. */
+export type Cuttable = {
+  readonly session: AuthorizedSession;
+  /** From now on no message is forwarded. Cheap. */
+  readonly mark: () => void;
+  /** Cancels what runs, tells the client why, closes both sockets. */
+  readonly cut: (reason: EndReason, message: string) => void;
+};
+
+export type Which =
+  | { readonly grant: GrantId }
+  | { readonly principal: PrincipalId }
+  | { readonly resource: ResourceName }
+  | { readonly session: SessionId }
+  | 'all';
+
+export type Supervisor = {
+  /** Takes charge of a session until `release`. Cuts at once when its deadline has passed. */
+  readonly admit: (entry: Cuttable) => { readonly release: () => void };
+  /** Resolves with the number of sessions cut. */
+  readonly cut: (which: Which, reason: EndReason, message?: string) => Promise<number>;
+  /** The deadline of all sessions under a grant moves, in either direction. */
+  readonly moveDeadline: (grant: GrantId, to: Instant) => void;
+  readonly sessions: () => readonly AuthorizedSession[];
+  readonly deadlineOf: (session: SessionId) => Instant | undefined;
+};
+
+const chunk = 100;
+
+type Entry = Cuttable & { deadline: Instant; timer: Disposable };
+
+export function createSupervisor(context: { readonly clock: Clock; readonly timers: Timers }): Supervisor {
+  const { clock, timers } = context;
+  const byId = new Map<SessionId, Entry>();
+  const byGrant = new Map<GrantId, Set<Entry>>();
+  const byPrincipal = new Map<PrincipalId, Set<Entry>>();
+  const byResource = new Map<ResourceName, Set<Entry>>();
+  /** Grants that have ended: a session that was being opened meanwhile must not come in behind the cut. */
+  const ended = new Map<GrantId, { readonly reason: EndReason; readonly message: string | undefined }>();
+
+  const expire = (entry: Entry) => {
+    entry.timer[Symbol.dispose]();
+    const left = entry.deadline - clock.now();
+    if (left > 0) {
+      entry.timer = timers.setTimer(left, () => expire(entry));
+      return;
+    }
+    entry.mark();
+    entry.cut('expired', endedMessage(entry.session, 'expired', entry.deadline));
+  };
+
+  const find = (which: Which): readonly Entry[] => {
+    if (which === 'all') return [...byId.values()];
+    if ('session' in which) {
+      const one = byId.get(which.session);
+      return one === undefined ? [] : [one];
+    }
+    if ('grant' in which) return [...(byGrant.get(which.grant) ?? [])];
+    if ('principal' in which) return [...(byPrincipal.get(which.principal) ?? [])];
+    return [...(byResource.get(which.resource) ?? [])];
+  };
+
+  return {
+    admit(cuttable) {
+      const { session } = cuttable;
+      const entry: Entry = { ...cuttable, deadline: session.endsAt, timer: { [Symbol.dispose]() {} } };
+      const { principal, grant, role } = session;
+      byId.set(session.id, entry);
+      addTo(byGrant, grant, entry);
+      addTo(byPrincipal, principal.id, entry);
+      addTo(byResource, role.resource, entry);
+      const late = ended.get(grant);
+      if (late === undefined) expire(entry);
+      else {
+        entry.mark();
+        entry.cut(late.reason, late.message ?? endedMessage(session, late.reason, clock.now()));
+      }
+      return {
+        release() {
+          entry.timer[Symbol.dispose]();
+          byId.delete(session.id);
+          removeFrom(byGrant, grant, entry);
+          removeFrom(byPrincipal, principal.id, entry);
+          removeFrom(byResource, role.resource, entry);
+        },
+      };
+    },
+    async cut(which, reason, message) {
+      if (which !== 'all' && 'grant' in which) {
+        ended.set(which.grant, { reason, message });
+        const [oldest] = ended.keys();
+        if (ended.size > 10_000 && oldest !== undefined) ended.delete(oldest);
+      }
+      // The nearest deadline last: who had the longest time left would do the most with it.
+      const entries = find(which).toSorted((a, b) => b.deadline - a.deadline);
+      for (const entry of entries) entry.mark();
+      for (let at = 0; at < entries.length; at += chunk) {
+        if (at > 0) await new Promise<void>((resolve) => setImmediate(resolve));
+        for (const entry of entries.slice(at, at + chunk))
+          entry.cut(reason, message ?? endedMessage(entry.session, reason, clock.now()));
+      }
+      return entries.length;
+    },
+    moveDeadline(grant, to) {
+      for (const entry of byGrant.get(grant) ?? []) {
+        entry.deadline = to;
+        expire(entry);
+      }
+    },
+    sessions: () => [...byId.values()].map(({ session }) => session),
+    deadlineOf: (session) => byId.get(session)?.deadline,
+  };
+}
+
+const words: Readonly<Record<EndReason, string>> = {
+  expired: 'the time is over',
+  revoked: 'it was revoked',
+  completed: 'the task is done',
+  handed_back: 'you handed it back',
+  suspended: 'the account is suspended',
+  control_plane_lost: 'the gateway has lost the control plane',
+  gateway_stopped: 'the gateway is stopping',
+  journal_failed: 'the gateway can not record what is done',
+  client_closed: 'the client closed the connection',
+  target_closed: 'the target closed the connection',
+  protocol_violation: 'the client broke the protocol',
+};
+
+/** Reasons after which asking again makes no sense, or isn't needed. */
+const withoutAdvice = new Set<EndReason>(['control_plane_lost', 'gateway_stopped', 'journal_failed', 'suspended']);
+
+/** Shown by the client when its session ends. */
+export function endedMessage(session: AuthorizedSession, reason: EndReason, at: Instant): string {
+  const time = reason === 'expired' ? ` (${formatInstant(at).slice(11, 16)}Z)` : '';
+  const advice = withoutAdvice.has(reason) ? '' : `; ask again with \`sally request ${session.role.name}\``;
+  const what = withoutAdvice.has(reason) && reason !== 'suspended' ? 'your session on' : 'your access to';
+  return `sallyport: ${what} \`${session.role.name}\` has ended: ${words[reason]}${time}${advice}`;
+}
+
+function addTo<K>(index: Map<K, Set<Entry>>, key: K, entry: Entry): void {
+  const set = index.get(key);
+  if (set === undefined) index.set(key, new Set([entry]));
+  else set.add(entry);
+}
+
+function removeFrom<K>(index: Map<K, Set<Entry>>, key: K, entry: Entry): void {
+  const set = index.get(key);
+  set?.delete(entry);
+  if (set?.size === 0) index.delete(key);
+}
