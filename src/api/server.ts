@@ -20,7 +20,8 @@ import { createWaiters } from './waiters.ts';
 export type Certificate = { readonly cert: string; readonly key: string };
 
 export type ApiOptions = Operations & {
-  readonly app: AppContext;
+  /** Or how to make it once the port is known, for a public URL that names it. */
+  readonly app: AppContext | ((port: number) => AppContext | Promise<AppContext>);
   readonly version: string;
   /** Port 0 takes any free one. */
   readonly listen: { readonly host: string; readonly port: number };
@@ -78,18 +79,7 @@ export type RunningApi = {
 export async function startApi(options: ApiOptions): Promise<RunningApi> {
   const limits = { ...defaults, ...options.limits };
   const stopping = new AbortController();
-  const api: Api = {
-    app: options.app,
-    version: options.version,
-    clientAddress: createClientAddress(options.trustedProxies),
-    waiters: createWaiters({ perPrincipal: limits.waitersPerPrincipal, total: 10_000 }),
-    exports: createWaiters({ perPrincipal: 1, total: 2 }),
-    events: options.events,
-    stopping: stopping.signal,
-    deadlineMs: limits.deadlineMs,
-    checkAnswers: options.checkAnswers ?? false,
-  };
-  const hono = createRoutes(api, options, await readConsoleFiles(options.webRoot));
+  const files = await readConsoleFiles(options.webRoot);
 
   const serverOptions = {
     headersTimeout: limits.headersMs,
@@ -113,12 +103,11 @@ export async function startApi(options: ApiOptions): Promise<RunningApi> {
   server.maxConnections = limits.connections;
   server.timeout = limits.idleMs;
   capConnectionsPerAddress(server, limits.connectionsPerAddress, options.trustedProxies);
-  const listener = getRequestListener(
-    // `Request` and `Response` stay Node's own in this process.
-    (request, env) => hono.fetch(request, env),
-    { overrideGlobalObjects: false },
-  );
-  server.on('request', (incoming, outgoing) => void listener(incoming, outgoing));
+  // A client that is quick enough to come before the routes are there waits for them.
+  const opened = Promise.withResolvers<ReturnType<typeof getRequestListener>>();
+  server.on('request', (incoming, outgoing) => {
+    void opened.promise.then((listener) => listener(incoming, outgoing));
+  });
 
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
@@ -130,6 +119,28 @@ export async function startApi(options: ApiOptions): Promise<RunningApi> {
   server.on('error', (fault) => options.events.fault({ id: 'listener', route: 'listener', fault }));
   // Listening on a port gives an AddressInfo (never a pipe's name).
   const { port } = server.address() as AddressInfo;
+  let hono: Hono<{ Bindings: HttpBindings }>;
+  try {
+    const api: Api = {
+      app: typeof options.app === 'function' ? await options.app(port) : options.app,
+      version: options.version,
+      clientAddress: createClientAddress(options.trustedProxies),
+      waiters: createWaiters({ perPrincipal: limits.waitersPerPrincipal, total: 10_000 }),
+      exports: createWaiters({ perPrincipal: 1, total: 2 }),
+      events: options.events,
+      stopping: stopping.signal,
+      deadlineMs: limits.deadlineMs,
+      checkAnswers: options.checkAnswers ?? false,
+    };
+    hono = createRoutes(api, options, files);
+  } catch (fault) {
+    server.close();
+    server.closeAllConnections();
+    throw fault;
+  }
+  // `Request` and `Response` stay Node's own in this process.
+  const listener = getRequestListener((request, env) => hono.fetch(request, env), { overrideGlobalObjects: false });
+  opened.resolve(listener);
   const host = options.listen.host.includes(':') ? `[${options.listen.host}]` : options.listen.host;
   let stopped: Promise<void> | undefined;
   return {
