@@ -3,6 +3,7 @@ import { sql } from 'kysely';
 import type { Transaction } from '#store/database.ts';
 import { mayAdminister } from './_administer.ts';
 import { checkConfiguration } from './_check-configuration.ts';
+import { notify } from './changes.ts';
 import { done, notFound, refused, type AppContext, type Caller, type Outcome } from './context.ts';
 import { storeConfiguration } from './_store-configuration.ts';
 import type { Evidence } from './use-proof.ts';
@@ -51,5 +52,6 @@ export async function applyPlan(
     content: evidence.content,
   });
   await trx.updateTable('plan').set({ applied_at: ctx.clock.now() }).where('id', '=', id).execute();
+  await notify(trx, { kind: 'plan', plan: id });
   return done(checked.version);
 }

@@ -3,7 +3,7 @@
  * `notify` inside the transaction that makes it, so it is heard after the commit, by every process, and never before.
  * It is a hint only: whoever hears one reads the state afresh, and reads it from time to time in any case.
  */
-import type { GrantId, PrincipalId, RequestId, ResourceName, SessionId } from '#core/ids.ts';
+import type { GrantId, PlanId, PrincipalId, RequestId, ResourceName, SessionId } from '#core/ids.ts';
 import type { GrantEnd } from '#core/grant.ts';
 import { sql } from 'kysely';
 import type { Transaction } from '#store/database.ts';
@@ -15,7 +15,9 @@ export type Change =
   | { readonly kind: 'principal'; readonly principal: PrincipalId; readonly state: string }
   | { readonly kind: 'session_ended'; readonly session: SessionId; readonly word: string }
   | { readonly kind: 'configuration'; readonly version: string; readonly resources: readonly ResourceName[] }
-  | { readonly kind: 'plan'; readonly plan: string }
+  | { readonly kind: 'plan'; readonly plan: PlanId }
+  /** Told within a process, once its policy engine answers by it. */
+  | { readonly kind: 'configuration_loaded'; readonly version: string }
   /** What was sent meanwhile is lost: read everything afresh. */
   | { readonly kind: 'missed' };
 

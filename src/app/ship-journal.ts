@@ -58,6 +58,13 @@ export type JournalEvent =
       readonly policyVersion: string;
       readonly policies: readonly string[];
     }
+  | {
+      readonly kind: 'statement.copy_in';
+      readonly on: On;
+      readonly statement: number;
+      readonly command: number;
+      readonly data: string;
+    }
   | { readonly kind: 'statement.cancelled'; readonly on: On; readonly by: 'client' | 'gateway' }
   | {
       readonly kind: 'session.ended';
@@ -179,6 +186,14 @@ function draftOf(event: JournalEvent): EntryDraft {
           policies: [...event.policies],
         },
         content: { ...textOf(event), error: event.message },
+      };
+    case 'statement.copy_in':
+      return {
+        kind: event.kind,
+        actor: event.on.principal,
+        subjects: statementSubjects(event),
+        public: { command: event.command },
+        content: { data: event.data },
       };
     case 'statement.cancelled':
       return { kind: event.kind, actor: event.on.principal, subjects: subjectsOf(event.on), public: { by: event.by } };

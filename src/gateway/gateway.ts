@@ -53,6 +53,8 @@ export type Gateway = {
   readonly journalState: () => JournalState;
   /** Bytes in the journal that the control plane doesn't have yet. */
   readonly unshippedBytes: () => number;
+  /** Resolves when everything written down so far has reached the control plane, or `signal` aborts. */
+  readonly drain: (signal: AbortSignal) => Promise<void>;
   /** Drops what is left on all targets; also done at the start and every minute. */
   readonly reconcile: () => Promise<void>;
   /** Cuts the sessions, drops their logins, ships the journal as far as it can within `shipWithinMs`, and closes. */
@@ -231,6 +233,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     sessions: () => supervisor.sessions(),
     journalState: () => journal.state,
     unshippedBytes: () => journal.unshippedBytes,
+    drain: (signal) => shipper.drain(signal),
     reconcile,
     async stop({ shipWithinMs = 3000 } = {}) {
       if (isStopping) return;

@@ -58,6 +58,7 @@ export const entryKinds = {
   'session.ended': { title: 'session ended' },
   // Written before it reaches the target; `statement.ended` with the same session and number says how it went.
   'statement.begun': { title: 'statement' },
+  'statement.copy_in': { title: 'data copied in' },
   'statement.ended': { title: 'statement ended' },
   'statement.denied': { title: 'statement denied' },
   'statement.cancelled': { title: 'statement cancelled' },

@@ -386,27 +386,6 @@ test('cures: nobody is sent to fetch a proof that cannot help', async () => {
   assert.equal(mixed.kind, 'deny');
 });
 
-test('cures: a request is curable for whom it would help, and plainly denied to everybody else', async () => {
-  const engine = await engineWith(
-    configuration([supportRead], {
-      'c.cedar': `
-        @id("c:reason") @cure("reason") forbid (principal, action == Action::"request_role", resource) unless { context.reason.given };
-        @id("c:fresh") @cure("fresh_sign_in") forbid (principal, action == Action::"request_role", resource)
-          when { context.duration > duration("1h") } unless { context.sign_in.fresh };`,
-    }),
-  );
-  const ask = (principal: Principal, duration = hours(1), cured: Cured = {}) =>
-    engine.decide({ action: 'request_role', principal, role: supportRead.name, duration, cured });
-  const short = ask(ada);
-  assert.deepEqual(short.kind === 'curable' && short.cures, [{ kind: 'reason' }]);
-  const long = ask(ada, hours(2));
-  assert.deepEqual(long.kind === 'curable' && long.cures, [{ kind: 'fresh_sign_in' }, { kind: 'reason' }]);
-  assert.equal(ask(ada, hours(2), { reason: true, freshSignIn: true }).kind, 'allow');
-  // A stranger with a reason is still a stranger, and too long is too long.
-  assert.equal(ask(bob).kind, 'deny');
-  assert.equal(ask(ada, hours(5)).kind, 'deny');
-});
-
 test('cures: what cures one need must not forbid another', async () => {
   const engine = await engineWith(
     configuration([fixOrders], {

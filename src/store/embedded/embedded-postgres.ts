@@ -5,7 +5,7 @@
  *
  * A data directory looks like this (all of it 0700 or 0600):
  *
- *     lock, owner.json    one supervisor at a time (_data-dir-lock.ts)
+ *     lock, owner.json    one supervisor at a time (data-dir-lock.ts)
  *     cluster/            PostgreSQL's own data directory
  *     socket/             its Unix socket; whoever may enter this folder is trusted (_socket-folder.ts)
  *     tls/                copies of certificate and key, when it listens on TCP with TLS
@@ -34,7 +34,7 @@ import {
 import { createServer } from 'node:net';
 import { join, resolve } from 'node:path';
 import { type Binaries, type BinarySet, ensureLibraryLinks, findBinaries, run } from './_binaries.ts';
-import { DataDirLock } from './_data-dir-lock.ts';
+import { DataDirLock } from './data-dir-lock.ts';
 import { type Launcher, chooseLauncher, serverEnvironment } from './_launcher.ts';
 import { endOrphan, readPostmasterFile } from './_orphan.ts';
 import { prepareSocketFolder } from './_socket-folder.ts';

@@ -1,0 +1,130 @@
+/** The gateway's control plane in this process: the use cases behind the interface that the gateway states. */
+import { readFileSync } from 'node:fs';
+import type { ResourceName } from '#core/ids.ts';
+import { seconds } from '#core/instant.ts';
+import type { Resource, SecretReference } from '#core/role.ts';
+import { Secret } from '#core/secret.ts';
+import type { Change } from '#app/changes.ts';
+import type { AppContext } from '#app/context.ts';
+import { decideStatement } from '#app/decide-statement.ts';
+import { findCredential } from '#app/find-credential.ts';
+import { activeGrants, liveSessions } from '#app/live-sessions.ts';
+import { openSession } from '#app/open-session.ts';
+import { shipJournal } from '#app/ship-journal.ts';
+import type { ControlPlane, GatewayChange, TargetAccess } from '#gateway/control-plane.ts';
+import type { Environment } from '#src/config.ts';
+import type { Timers } from './system.ts';
+
+const heartbeatMs = 5_000;
+
+export function createControlPlane(from: {
+  readonly app: AppContext;
+  readonly environment: Environment;
+  readonly timers: Timers;
+  /** Whether the store answers: without it nobody knows what was revoked, and the heartbeat stops. */
+  readonly isAlive: () => Promise<boolean>;
+}): ControlPlane {
+  const { app, environment, timers, isAlive } = from;
+  const resourceOf = (name: ResourceName): Resource | undefined =>
+    app.policy.configuration?.resources.find((resource) => resource.name === name);
+  return {
+    findCredential: (userName) => findCredential(app, userName),
+    openSession: (ask) => openSession(app, ask),
+    decide: ({ session, needs, context }) =>
+      decideStatement(app, {
+        session,
+        needs,
+        // Each statement of a string is asked about on its own.
+        context: { statementClass: context.statementClass, hasWhere: context.hasWhere ?? false, statementCount: 1 },
+      }),
+    ship: (gatewayId, batch) => shipJournal(app, gatewayId, batch),
+    liveSessions: (ids) => liveSessions(app, ids),
+    activeGrants: (resource) => activeGrants(app, resource),
+    postgresResources: () =>
+      Promise.resolve(app.policy.configuration?.resources.map((resource) => resource.name) ?? []),
+    resourceTarget: (name) => {
+      const resource = resourceOf(name);
+      return Promise.resolve(resource === undefined ? undefined : targetOf(resource, environment));
+    },
+    subscribe: (on) => {
+      const subscription = app.changes.subscribe((change) => {
+        for (const told of changesFor(change, app)) on(told);
+      });
+      let timer: Disposable | undefined;
+      let isOver = false;
+      const beat = () => {
+        timer = timers.setTimer(heartbeatMs, beat);
+        void isAlive().then((alive) => {
+          if (alive && !isOver) on({ kind: 'heartbeat', at: app.clock.now() });
+        });
+      };
+      beat();
+      on({ kind: 'heartbeat', at: app.clock.now() });
+      return {
+        [Symbol.dispose]: () => {
+          isOver = true;
+          timer?.[Symbol.dispose]();
+          subscription[Symbol.dispose]();
+        },
+      };
+    },
+  };
+}
+
+function changesFor(change: Change, app: AppContext): readonly GatewayChange[] {
+  switch (change.kind) {
+    case 'grant_ended':
+      return [
+        {
+          kind: 'grant_ended',
+          grant: change.grant,
+          reason: change.how,
+          ...(change.word === undefined ? {} : { message: change.word }),
+        },
+      ];
+    case 'principal':
+      return change.state === 'suspended' ? [{ kind: 'principal_suspended', principal: change.principal }] : [];
+    case 'configuration_loaded':
+      return [
+        { kind: 'policy_changed', policyVersion: change.version },
+        ...(app.policy.configuration?.resources ?? []).map((resource) => ({
+          kind: 'resource_changed' as const,
+          resource: resource.name,
+        })),
+      ];
+    default:
+      return [];
+  }
+}
+
+/** Secrets are read at the moment of use, from where the configuration says (INVARIANT 10). */
+function targetOf(resource: Resource, environment: Environment): TargetAccess {
+  const { tls } = resource;
+  return {
+    resource: resource.name,
+    address: { host: resource.host, port: resource.port },
+    database: resource.database,
+    tls:
+      tls.mode === 'disable'
+        ? { mode: 'disable' }
+        : {
+            mode: 'verify-full',
+            ...(tls.ca === undefined ? {} : { ca: readFileSync(tls.ca, 'utf8') }),
+            ...(tls.serverName === undefined ? {} : { serverName: tls.serverName }),
+          },
+    admin: { user: resource.admin.user, password: readSecret(resource.name, resource.admin.password, environment) },
+    connectTimeout: seconds(10),
+  };
+}
+
+function readSecret(resource: ResourceName, reference: SecretReference, environment: Environment): Secret<string> {
+  if ('env' in reference) {
+    const value = environment[reference.env];
+    if (value === undefined || value === '')
+      throw new Error(
+        `read the password for \`${resource}\`: the environment variable \`${reference.env}\` is not set`,
+      );
+    return new Secret(value);
+  }
+  return new Secret(readFileSync(reference.file, 'utf8').replace(/\r?\n$/, ''));
+}
