@@ -12,12 +12,14 @@ import { createRoot } from 'react-dom/client';
 import { ApiError } from '#contract/client.ts';
 import { createApi, createPlainApi, isSignedOut } from './api/api.ts';
 import { ContextProvider } from './api/context.tsx';
+import { createServerClock } from './api/server-clock.ts';
 import { createSignInAgain } from './api/sign-in-again.ts';
 import { createConsoleRouter } from './router.tsx';
 import { SignInAgainDialog } from './shell/sign-in-again-dialog.tsx';
 
 const signInAgain = createSignInAgain();
-const api = createApi(signInAgain.ask);
+const clock = createServerClock(() => Date.now());
+const api = createApi(clock, signInAgain.ask);
 
 // A sign-in that has ended leads to the sign-in page and back, wherever it is noticed.
 const onError = (error: unknown) => {
@@ -47,7 +49,7 @@ if (root === null) throw new Error('find the root of the page');
 createRoot(root).render(
   <StrictMode>
     <QueryClientProvider client={queryClient}>
-      <ContextProvider value={{ api, plainApi: createPlainApi(), signInAgain }}>
+      <ContextProvider value={{ api, plainApi: createPlainApi(clock), signInAgain, clock }}>
         <RouterProvider router={router} />
         <SignInAgainDialog />
       </ContextProvider>

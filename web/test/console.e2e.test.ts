@@ -76,6 +76,19 @@ async function assertShowsTheOffer(page: Page, title: string): Promise<void> {
   assert.deepEqual(object, { ...offer.object });
 }
 
+test('a page that breaks its policy is heard', async () => {
+  const page = await stranger();
+  await page.goto('/sign-in');
+  await page.evaluate(`document.body.append(Object.assign(document.createElement('style'), { textContent: 'p { color: red }' }));
+    try { document.body.insertAdjacentHTML('beforeend', '<b>x</b>') } catch {}`);
+  const heard = visitors.splice(0);
+  await page.getByRole('heading', { name: 'Sign in' }).waitFor();
+  const complaints = heard.flatMap((visitor) => visitor.complaints).join('; ');
+  await Promise.all(heard.map((visitor) => visitor.close()));
+  assert.match(complaints, /violation: style-src-elem/);
+  assert.match(complaints, /violation: require-trusted-types-for/);
+});
+
 test('the first administrator sets Sallyport up through the first one-time link', async () => {
   const page = await stranger();
   await page.goto(`/enrol#${addLink(sample.world, undefined)}`);
@@ -210,6 +223,16 @@ test('a prompt that is closed signs nothing and can be tried again', async () =>
   await page.getByText('Approved by bob').waitFor();
 });
 
+test('a machine whose clock is wrong can sign all the same', async () => {
+  const page = await as(sample.bob);
+  await page.addInitScript('{ const now = Date.now; Date.now = () => now() + 3_600_000; }');
+  await page.goto(`/requests/${addRequest(sample, 'INC-4211')}`);
+  await page.getByText('2 minutes ago').waitFor();
+  await button(page, 'Approve').click();
+  await button(page, 'Sign with passkey').click();
+  await page.getByText('Approved by bob').waitFor();
+});
+
 test('a proof that the server refuses is shown anew before it can be signed again', async () => {
   const page = await as(sample.bob);
   const request = addRequest(sample, 'INC-4211 refund stuck');
@@ -236,6 +259,21 @@ test('a request is denied with a word that the requester reads', async () => {
   const ada = await as(sample.ada);
   await ada.goto(`/requests/${request}`);
   await ada.getByText('“say which incident”').waitFor();
+});
+
+test('a request that needs two people says how many are there', async () => {
+  const request = addRequest(sample, 'INC-4211');
+  const filed = sample.world.requests.get(request);
+  assert.ok(filed);
+  sample.world.requests.set(request, { ...filed, approvalsNeeded: 2 });
+  const page = await as(sample.bob);
+  await page.goto(`/requests/${request}`);
+  await button(page, 'Approve').click();
+  await button(page, 'Sign with passkey').click();
+  await page.getByText('1 of 2 approvals are there').waitFor();
+  await page.getByText('You have approved it already.').waitFor();
+  assert.equal(await button(page, 'Approve').getAttribute('aria-disabled'), 'true');
+  assert.equal(sample.world.requests.get(request)?.state, 'pending');
 });
 
 test('who is no approver cannot approve, and is told why', async () => {

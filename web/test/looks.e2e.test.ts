@@ -38,6 +38,16 @@ for (const [name, size] of [
       await look(`${name}-${colorScheme}`, { ...size, colorScheme });
     });
 
+test('what is wrong with a page is seen', async () => {
+  const visitor = await openVisitor(browser, 'http://localhost', phone);
+  await visitor.page.setContent(
+    '<meta name="viewport" content="width=device-width, initial-scale=1"><main style="background:#fff"><p style="color:#999">faint</p><button></button><p style="width:900px">wide</p></main>',
+  );
+  const faults = (await faultsOf(visitor.page)).join('; ');
+  await visitor.close();
+  assert.match(faults, /scrolls sideways by \d+.*no name: <button>.*contrast 2\.85: faint/);
+});
+
 async function look(variant: string, options: BrowserContextOptions): Promise<void> {
   const sample = sampleWorld();
   const { world, root, ada, bob } = sample;

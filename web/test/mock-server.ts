@@ -17,8 +17,8 @@ import { peopleHandlers } from './mock-people.ts';
 import { proofHandlers } from './mock-proofs.ts';
 import { at, type Person, personOf, random, type World } from './mock-world.ts';
 
-/** What the console must live with: docs and server name the same. */
-export const contentSecurityPolicy = [
+/** What the console must live with; the real server sends the same. */
+const contentSecurityPolicy = [
   "default-src 'none'",
   "script-src 'self'",
   "style-src 'self'",

@@ -3,29 +3,33 @@
  * An act that needs a fresher sign-in is offered one in place and then done as if nothing had been.
  */
 import { ApiError, type Client, createClient, type Send } from '#contract/client.ts';
+import type { ServerClock } from './server-clock.ts';
 
-const send: Send = async ({ method, url, body, signal }) => {
-  const answer = await fetch(url, {
-    method,
-    headers: {
-      accept: 'application/json',
-      // POST always says JSON, with or without a body: the server takes nothing else, so no form of another site can post.
-      ...(method === 'POST' ? { 'content-type': 'application/json' } : {}),
-    },
-    ...(body === undefined ? {} : { body }),
-    ...(signal === undefined ? {} : { signal }),
-    credentials: 'same-origin',
-    redirect: 'error',
-  });
-  return { status: answer.status, text: () => answer.text() };
-};
+const sendWith =
+  (clock: ServerClock): Send =>
+  async ({ method, url, body, signal }) => {
+    const answer = await fetch(url, {
+      method,
+      headers: {
+        accept: 'application/json',
+        // POST always says JSON, with or without a body: the server takes nothing else, so no form of another site can post.
+        ...(method === 'POST' ? { 'content-type': 'application/json' } : {}),
+      },
+      ...(body === undefined ? {} : { body }),
+      ...(signal === undefined ? {} : { signal }),
+      credentials: 'same-origin',
+      redirect: 'error',
+    });
+    clock.hear(answer.headers.get('date'));
+    return { status: answer.status, text: () => answer.text() };
+  };
 
 /** The API as it is, for strangers and for the sign-in itself. */
-export const createPlainApi = (): Client => createClient(send);
+export const createPlainApi = (clock: ServerClock): Client => createClient(sendWith(clock));
 
 /** The same, but `fresh_sign_in_needed` asks `signInAgain` once and, when that worked, repeats the call. */
-export function createApi(signInAgain: () => Promise<boolean>): Client {
-  const plain = createPlainApi() as unknown as Record<string, (...args: unknown[]) => Promise<unknown>>;
+export function createApi(clock: ServerClock, signInAgain: () => Promise<boolean>): Client {
+  const plain = createPlainApi(clock) as unknown as Record<string, (...args: unknown[]) => Promise<unknown>>;
   const wrapped = Object.entries(plain).map(([name, call]) => [
     name,
     async (...args: unknown[]) => {

@@ -1,9 +1,16 @@
-/** What pages need besides their own state: the API and the sign-in dialog. Made once, in main.tsx. */
+/** What pages need besides their own state: the API, the sign-in dialog and the time. Made once, in main.tsx. */
 import { createContext, type ReactNode, useContext } from 'react';
 import type { Client } from '#contract/client.ts';
+import type { ServerClock } from './server-clock.ts';
 import type { SignInAgain } from './sign-in-again.ts';
 
-export type Context = { readonly api: Client; readonly plainApi: Client; readonly signInAgain: SignInAgain };
+export type Context = {
+  readonly api: Client;
+  /** Without the dialog, for the sign-in itself and for strangers. */
+  readonly plainApi: Client;
+  readonly signInAgain: SignInAgain;
+  readonly clock: ServerClock;
+};
 
 const Given = createContext<Context | undefined>(undefined);
 

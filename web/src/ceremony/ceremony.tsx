@@ -128,7 +128,7 @@ function Offered(props: {
           An offer is good for a few minutes only. Nothing was signed.
         </Notice>
       )}
-      <div className="flex flex-wrap items-center gap-2">
+      <div className="flex flex-wrap items-start gap-2">
         {isOver || !canSign ? (
           <Button look="primary" onClick={onAgain}>
             Show it again
@@ -142,7 +142,7 @@ function Offered(props: {
           Not now
         </Button>
         {!isOver && canSign && left < 120 && (
-          <span className="text-sm text-soft tabular-nums">{timeLeftText(left)} left to sign</span>
+          <span className="self-center text-sm text-soft tabular-nums">{timeLeftText(left)} left to sign</span>
         )}
       </div>
     </>

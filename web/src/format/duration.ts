@@ -35,8 +35,3 @@ export function parseDurationText(text: string): number | undefined {
   const total = Number(match[1] ?? 0) * 86_400 + Number(match[2] ?? 0) * 3600 + Number(match[3] ?? 0) * 60;
   return total > 0 ? total : undefined;
 }
-
-/** What the CLI takes: `1h30m`. */
-export function shortDuration(seconds: number): string {
-  return durationText(seconds).replaceAll('min', 'm').replaceAll(' ', '');
-}

@@ -20,7 +20,7 @@ export function GrantRow({ grant, showWho }: { readonly grant: GrantView; readon
           </span>
           <GrantState grant={grant} />
         </span>
-        <span className="flex flex-wrap justify-between gap-x-4 text-sm text-soft">
+        <span className="flex justify-between gap-x-4 text-sm text-soft">
           <span className="min-w-0 truncate">{grant.reason}</span>
           <When grant={grant} />
         </span>
@@ -32,15 +32,15 @@ export function GrantRow({ grant, showWho }: { readonly grant: GrantView; readon
 function When({ grant }: { readonly grant: GrantView }) {
   if (grant.state === 'ended')
     return grant.endedAt === null ? null : (
-      <span>
+      <span className="whitespace-nowrap">
         ended <Ago at={grant.endedAt} />
       </span>
     );
   if (grant.state === 'active')
     return grant.endsAt === null ? null : (
-      <span>
+      <span className="whitespace-nowrap">
         ends <Ago at={grant.endsAt} />
       </span>
     );
-  return <span>{durationText(grant.seconds)} once activated</span>;
+  return <span className="whitespace-nowrap">{durationText(grant.seconds)} once activated</span>;
 }

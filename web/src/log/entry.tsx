@@ -8,6 +8,7 @@ import { EntryDetail } from './entry-detail.tsx';
 export function Entry(props: { readonly entry: LogEntryView; readonly search: LogSearch }) {
   const { entry, search } = props;
   const isOpen = search.entry === entry.id;
+  const place = entry.index === null ? 'soon' : `#${entry.index}`;
   return (
     <li>
       <Link
@@ -15,16 +16,20 @@ export function Entry(props: { readonly entry: LogEntryView; readonly search: Lo
         search={{ ...search, entry: isOpen ? undefined : entry.id }}
         resetScroll={false}
         aria-expanded={isOpen}
-        className="grid grid-cols-[1fr_auto] gap-x-4 gap-y-0.5 px-5 py-3 -outline-offset-2 hover:bg-sunken sm:grid-cols-[4rem_1fr_auto]"
+        className="flex gap-x-4 px-5 py-3 -outline-offset-2 hover:bg-sunken"
       >
-        <span className="order-3 text-xs text-faint tabular-nums sm:order-none sm:pt-0.5 sm:text-sm">
-          {entry.index === null ? 'soon' : `#${entry.index}`}
-        </span>
-        <span className="min-w-0">
+        <span className="hidden w-12 shrink-0 pt-0.5 text-sm text-faint tabular-nums sm:block">{place}</span>
+        <span className="min-w-0 flex-1">
           <span className="block">{entry.summary}</span>
-          <span className="block font-mono text-xs text-faint">{entry.kind}</span>
+          <span className="flex flex-wrap gap-x-3 text-xs text-faint">
+            <span className="tabular-nums sm:hidden">{place}</span>
+            <span className="font-mono">{entry.kind}</span>
+            <span className="sm:hidden">
+              <Ago at={entry.at} />
+            </span>
+          </span>
         </span>
-        <span className="text-sm text-soft">
+        <span className="hidden text-sm text-soft sm:block">
           <Ago at={entry.at} />
         </span>
       </Link>

@@ -15,8 +15,8 @@ export function LogFilters({ search }: { readonly search: LogSearch }) {
   const subjects = (['request', 'grant', 'session', 'principal'] as const).filter((name) => search[name] !== undefined);
   return (
     <div role="search" aria-label="Log" className="flex flex-col gap-3">
-      <div className="grid gap-3 sm:grid-cols-3">
-        <Labelled label="Kind">
+      <div className="grid grid-cols-2 gap-3 sm:grid-cols-3">
+        <Labelled label="Kind" isWide>
           <select
             value={search.kind ?? ''}
             onChange={(event) => set({ kind: event.target.value || undefined })}
@@ -71,9 +71,10 @@ export function LogFilters({ search }: { readonly search: LogSearch }) {
   );
 }
 
-function Labelled({ label, children }: { readonly label: string; readonly children: ReactNode }) {
+function Labelled(props: { readonly label: string; readonly isWide?: boolean; readonly children: ReactNode }) {
+  const { label, isWide, children } = props;
   return (
-    <label className="flex min-w-0 flex-col gap-1.5 text-sm font-medium">
+    <label className={cx('flex min-w-0 flex-col gap-1.5 text-sm font-medium', isWide && 'col-span-2 sm:col-span-1')}>
       {label}
       {children}
     </label>

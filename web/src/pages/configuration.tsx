@@ -61,6 +61,7 @@ export function ConfigurationPage() {
                 <div className="flex flex-col gap-3">
                   <Choices
                     label="Files"
+                    look="tabs"
                     choices={all.map(({ name }) => ({
                       key: name,
                       label: name,

@@ -92,7 +92,7 @@ function EnrolForm({ token, link }: { readonly token: string; readonly link: z.i
               label="Handle"
               value={handle}
               onChange={setHandle}
-              help="Short and lower case, for example `ada`. It stays the same for good."
+              help="Short and lower case, for example ada. It stays the same for good."
               error={
                 handleFault === undefined ? undefined : 'Lower-case letters and digits, with single . _ - between.'
               }

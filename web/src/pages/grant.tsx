@@ -6,6 +6,7 @@ import { useApi } from '../api/context.tsx';
 import { grantQuery, meQuery } from '../api/queries.ts';
 import { Ceremony } from '../ceremony/ceremony.tsx';
 import { durationText } from '../format/duration.ts';
+import { useNow } from '../format/use-now.ts';
 import { ConnectHelp } from '../grants/connect-help.tsx';
 import { EndGrant } from '../grants/end-grant.tsx';
 import { GrantSessions } from '../grants/grant-sessions.tsx';
@@ -86,6 +87,7 @@ function Grant({ grant, isMine }: { readonly grant: GrantView; readonly isMine: 
 function Activate({ grant }: { readonly grant: GrantView }) {
   const [isSigning, setSigning] = useState(false);
   const queryClient = useQueryClient();
+  const tooEarly = Date.parse(grant.notBefore) > useNow(10_000);
   if (isSigning)
     return (
       <Ceremony
@@ -98,7 +100,6 @@ function Activate({ grant }: { readonly grant: GrantView }) {
         onClose={() => setSigning(false)}
       />
     );
-  const tooEarly = Date.parse(grant.notBefore) > Date.now();
   return (
     <Card className="flex flex-col items-start gap-4">
       <p>

@@ -28,10 +28,11 @@ export function GrantsPage() {
   const grants = useQuery(grantsQuery(api, { scope, state, cursor }));
   return (
     <Page title="Grants" lead="An approved request becomes a grant. Its clock starts when it is activated.">
-      <div className="flex flex-col gap-2">
+      <div className="flex flex-col gap-3">
         {me?.may.seeAllGrants === true && <ScopeChoice to="/grants" scope={scope} search={{ state }} />}
         <Choices
           label="States"
+          look="filter"
           choices={states.map(([key, label]) => ({
             key: label,
             label,

@@ -1,9 +1,11 @@
 import { useQuery } from '@tanstack/react-query';
 import { getRouteApi, Link } from '@tanstack/react-router';
+import { useState } from 'react';
 import type { RequestView } from '#contract/views.ts';
 import { useApi } from '../api/context.tsx';
 import { requestQuery } from '../api/queries.ts';
 import { durationText } from '../format/duration.ts';
+import { Approve } from '../requests/approve.tsx';
 import { Decide } from '../requests/decide.tsx';
 import { Outcome } from '../requests/outcome.tsx';
 import { Card } from '../ui/card.tsx';
@@ -34,6 +36,9 @@ export function RequestPage() {
 }
 
 function Request({ request }: { readonly request: RequestView }) {
+  const [isSigning, setSigning] = useState(false);
+  // While somebody signs, the page shows what is signed and nothing that could be taken for it.
+  if (isSigning && request.state === 'pending') return <Approve request={request} onClose={() => setSigning(false)} />;
   return (
     <div className="flex flex-col gap-7">
       <Outcome request={request} />
@@ -57,7 +62,7 @@ function Request({ request }: { readonly request: RequestView }) {
           ]}
         />
       </Card>
-      <Decide request={request} />
+      <Decide request={request} onApprove={() => setSigning(true)} />
       <Section title="What the role permits">
         <Card>
           <Permissions permissions={request.permissions} />

@@ -34,9 +34,10 @@ export function RequestsPage() {
         </ButtonLink>
       }
     >
-      <div className="flex flex-col gap-2">
+      <div className="flex flex-col gap-3">
         <Choices
           label="Boxes"
+          look="tabs"
           choices={boxes.map(([key, label]) => ({
             key,
             label,
@@ -48,6 +49,7 @@ export function RequestsPage() {
         {box !== 'inbox' && (
           <Choices
             label="States"
+            look="filter"
             choices={states.map((key) => ({
               key: key ?? 'any',
               label: key ?? 'any state',

@@ -27,10 +27,11 @@ export function SessionsPage() {
   const all = scope === 'all' ? scope : undefined;
   return (
     <Page title="Sessions" lead="Each connection of a client to a resource, with every statement that ran in it.">
-      <div className="flex flex-col gap-2">
+      <div className="flex flex-col gap-3">
         {me?.may.seeAllGrants === true && <ScopeChoice to="/sessions" scope={scope} search={{ state, grant }} />}
         <Choices
           label="States"
+          look="filter"
           choices={states.map(([key, label]) => ({
             key: label,
             label,

@@ -62,7 +62,7 @@ export function ChangePerson({ person }: { readonly person: PrincipalView }) {
         <div className="flex flex-col gap-4">
           {doing.kind === 'renewed' && <OneTimeLink url={doing.url} expiresAt={doing.expiresAt} name={person.name} />}
           {doing.kind === 'changed' && <Notice tone="good" title="Changed and signed" />}
-          <div className="flex flex-wrap items-center gap-2">
+          <div className="flex flex-wrap items-start gap-2">
             <Button onClick={() => setDoing({ kind: 'editing_groups' })}>Change groups</Button>
             <Button onClick={() => setDoing({ kind: 'renewing' })}>New one-time link</Button>
             {person.state === 'suspended' ? (
@@ -129,7 +129,7 @@ function EditGroups(props: {
           mono
           autoFocus
         />
-        <div className="flex flex-wrap items-center gap-2">
+        <div className="flex flex-wrap items-start gap-2">
           <Button type="submit" look="primary" disabledBecause={missing}>
             Review
           </Button>

@@ -109,7 +109,7 @@ function InviteForm(props: {
           error={fault}
           mono
         />
-        <div className="flex flex-wrap items-center gap-2">
+        <div className="flex flex-wrap items-start gap-2">
           <Button type="submit" look="primary" disabledBecause={missing}>
             Review
           </Button>

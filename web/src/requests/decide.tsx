@@ -2,7 +2,6 @@ import { useMutation, useQueryClient } from '@tanstack/react-query';
 import { useState } from 'react';
 import type { RequestView } from '#contract/views.ts';
 import { useApi } from '../api/context.tsx';
-import { Ceremony } from '../ceremony/ceremony.tsx';
 import { Button } from '../ui/button.tsx';
 import { Card } from '../ui/card.tsx';
 import { Confirm } from '../ui/confirm.tsx';
@@ -10,40 +9,25 @@ import { TextField } from '../ui/field.tsx';
 import { ErrorNotice, Notice } from '../ui/notice.tsx';
 
 /** What can be done with a pending request: approve with a passkey, deny with a word, or take one's own back. */
-export function Decide({ request }: { readonly request: RequestView }) {
-  const [doing, setDoing] = useState<'nothing' | 'approving' | 'denying' | 'withdrawing'>('nothing');
-  const [counted, setCounted] = useState(false);
-  const queryClient = useQueryClient();
+export function Decide({ request, onApprove }: { readonly request: RequestView; readonly onApprove: () => void }) {
+  const [doing, setDoing] = useState<'nothing' | 'denying' | 'withdrawing'>('nothing');
   if (request.state !== 'pending') return null;
   const { isRequester, mayDecide, because } = request.you;
   const refusal = mayDecide ? undefined : (because ?? 'You are not one of its approvers.');
   const stop = () => setDoing('nothing');
 
-  if (doing === 'approving')
-    return (
-      <Ceremony
-        ask={{ purpose: 'approve_request', request: request.id }}
-        title="Approve this request"
-        onDone={(done) => {
-          queryClient.setQueryData(['request', request.id], done.request);
-          setCounted(true);
-          stop();
-        }}
-        onClose={stop}
-      />
-    );
   if (doing === 'denying') return <Deny request={request} onClose={stop} />;
   return (
     <div className="flex flex-col gap-4">
-      {counted && (
-        <Notice tone="good" title="Your approval counts">
-          {request.approvals.length} of {request.approvalsNeeded} approvals are there; the request waits for the rest.
+      {request.approvals.length > 0 && (
+        <Notice title={`${request.approvals.length} of ${request.approvalsNeeded} approvals are there`}>
+          The request waits for the rest.
         </Notice>
       )}
-      <div className="flex flex-wrap items-center gap-2">
+      <div className="flex flex-wrap items-start gap-2">
         {(!isRequester || mayDecide) && (
           <>
-            <Button look="primary" disabledBecause={refusal} onClick={() => setDoing('approving')}>
+            <Button look="primary" disabledBecause={refusal} onClick={onApprove}>
               Approve
             </Button>
             {mayDecide && <Button onClick={() => setDoing('denying')}>Deny</Button>}
@@ -52,7 +36,7 @@ export function Decide({ request }: { readonly request: RequestView }) {
         {isRequester && (
           <>
             <Button onClick={() => setDoing('withdrawing')}>Withdraw</Button>
-            {!mayDecide && <span className="text-sm text-soft">Nobody approves their own request.</span>}
+            {!mayDecide && <span className="self-center text-sm text-soft">Nobody approves their own request.</span>}
           </>
         )}
       </div>
@@ -93,7 +77,7 @@ function Deny({ request, onClose }: { readonly request: RequestView; readonly on
           autoFocus
         />
         {deny.error !== null && <ErrorNotice error={deny.error} />}
-        <div className="flex flex-wrap items-center gap-2">
+        <div className="flex flex-wrap items-start gap-2">
           <Button type="submit" look="danger" disabledBecause={missing} busy={deny.isPending && 'Denying…'}>
             Deny request
           </Button>

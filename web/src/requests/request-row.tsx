@@ -18,11 +18,11 @@ export function RequestRow({ request }: { readonly request: RequestView }) {
             <span className="font-medium">{request.requester.handle}</span>
             <span className="text-soft"> asks for </span>
             <span className="font-medium">{request.role}</span>
-            <span className="text-soft"> for {durationText(request.seconds)}</span>
+            <span className="whitespace-nowrap text-soft"> for {durationText(request.seconds)}</span>
           </span>
           <RequestState state={request.state} />
         </span>
-        <span className="flex flex-wrap justify-between gap-x-4 text-sm text-soft">
+        <span className="flex justify-between gap-x-4 text-sm text-soft">
           <span className="min-w-0 truncate">{request.reason}</span>
           <Ago at={request.filedAt} />
         </span>

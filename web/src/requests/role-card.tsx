@@ -17,8 +17,8 @@ export function RoleRow({ role }: { readonly role: RoleView }) {
           Ask
         </ButtonLink>
       ) : (
-        <ButtonLink look="quiet" to="/requests/$id" params={{ id: role.pendingRequest }}>
-          Asked, pending
+        <ButtonLink to="/requests/$id" params={{ id: role.pendingRequest }}>
+          See request
         </ButtonLink>
       )}
     </li>

@@ -31,7 +31,7 @@ export function Account({ me }: { readonly me: Me }) {
         </p>
       </div>
       {signOut.error !== null && <ErrorNotice error={signOut.error} />}
-      <div className="flex">
+      <div className="-mt-1 flex *:px-3">
         <Button look="quiet" onClick={() => signOut.mutate()} busy={signOut.isPending && 'Signing out…'}>
           Sign out
         </Button>

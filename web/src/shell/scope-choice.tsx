@@ -10,6 +10,7 @@ export function ScopeChoice(props: {
   return (
     <Choices
       label="Whose"
+      look="tabs"
       choices={(['mine', 'all'] as const).map((key) => ({
         key,
         label: key === 'mine' ? 'Mine' : 'Everybody’s',

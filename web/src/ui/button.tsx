@@ -50,7 +50,7 @@ export function Button(props: ButtonProps) {
   );
   if (disabledBecause === undefined) return button;
   return (
-    <span className={cx('inline-flex flex-wrap items-center gap-x-3 gap-y-1', full && 'w-full')}>
+    <span className={cx('inline-flex flex-col items-start gap-1.5', full && 'w-full')}>
       {button}
       <span id={reasonId} className="text-sm text-soft">
         {disabledBecause}

@@ -20,7 +20,7 @@ export function Page(props: {
           <h1 className="text-2xl font-semibold tracking-tight text-balance">{title}</h1>
           {lead !== undefined && <div className="mt-1.5 max-w-2xl text-soft">{lead}</div>}
         </div>
-        {actions !== undefined && <div className="flex flex-wrap items-center gap-2">{actions}</div>}
+        {actions !== undefined && <div className="flex flex-wrap items-start gap-2">{actions}</div>}
       </header>
       {children}
     </div>
