@@ -1,25 +1,13 @@
-/** `npm run check`: everything that must hold at each commit, fastest first. Each step's output is shown as it comes. */
-import { spawnSync } from 'node:child_process';
-import { delimiter, resolve } from 'node:path';
+/** `npm run check`: the steps, then the tests beside the code. It goes on after a failure, and fails at the end. */
+import { runStep, steps } from './steps.ts';
+import { runTests, unitTests } from './run-tests.ts';
 
-const root = resolve(import.meta.dirname, '..');
-const env = { ...process.env, PATH: `${root}/node_modules/.bin${delimiter}${process.env['PATH'] ?? ''}` };
+const failed = steps.filter((step) => !runStep(step)).map(({ name }) => name);
+const unit = await runTests('unit tests', unitTests());
+if (unit.failed > 0) failed.push('unit tests');
 
-const steps: readonly (readonly [name: string, command: string, ...args: string[]])[] = [
-  ['format', 'oxfmt', '--check', '.'],
-  ['lint', 'oxlint', 'src', 'tools', 'test', 'web'],
-  ['types', 'tsc'],
-  ['types of the console', 'tsc', '-p', 'web'],
-  ['imports', 'node', 'tools/check-imports.ts'],
-  ['unit tests', 'node', 'tools/test.ts', 'unit'],
-];
-
-for (const [name, command, ...args] of steps) {
-  const started = performance.now();
-  const { status } = spawnSync(command, args, { cwd: root, env, stdio: 'inherit' });
-  if (status !== 0) {
-    console.error(`check: ${name} failed (${[command, ...args].join(' ')})`);
-    process.exit(1);
-  }
-  console.log(`check: ${name} ok, ${((performance.now() - started) / 1000).toFixed(1)} s`);
+console.log(`${unit.passed} passed, ${unit.failed} failed`);
+if (failed.length > 0) {
+  console.error(`check failed: ${failed.join(', ')}`);
+  process.exit(1);
 }

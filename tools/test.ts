@@ -1,21 +1,56 @@
-/** `npm test`: runs the tests. `unit` runs only those beside the code. */
-import { spawnSync } from 'node:child_process';
-import { globSync } from 'node:fs';
-import { resolve } from 'node:path';
+/**
+ * `npm test`: everything. It gets what the machine lacks or says what that is, runs the steps of `npm run check`, the tests
+ * beside the code, those of the console in a real browser, those that cross folders, and the story. It goes on after
+ * a failure, so that one run shows all of them, and ends with `N passed, N failed`.
+ *
+ *   npm test              everything
+ *   npm test -- unit      the tests beside the code
+ *   npm test -- web e2e   the console's, and those that cross folders
+ */
+import { meetNeeds } from './needs.ts';
+import { addTotals, describeTotals, runTests, testFiles, type Totals, unitTests } from './run-tests.ts';
+import { inSeconds, runStep, steps } from './steps.ts';
 
-const root = resolve(import.meta.dirname, '..');
-const only = process.argv[2];
-const patterns =
-  only === 'unit'
-    ? ['src/**/*.test.ts', 'tools/**/*.test.ts']
-    : ['src/**/*.test.ts', 'tools/**/*.test.ts', 'web/**/*.test.ts', 'test/**/*.test.ts'];
-const files = patterns.flatMap((pattern) => globSync(pattern, { cwd: root })).sort();
-if (files.length === 0) {
-  console.error('no test files found');
+const one = (passed: boolean): Totals => ({ passed: Number(passed), failed: Number(!passed), skipped: 0 });
+
+/** In this order. Browsers and whole servers are heavy: two of them at a time disturb each other on two cores. */
+const phases = {
+  steps: async () => {
+    console.log('\nsteps of `npm run check`');
+    return steps.map((step) => one(runStep(step))).reduce(addTotals);
+  },
+  unit: () => runTests('unit tests', unitTests()),
+  web: () => runTests('console', testFiles('web/test/*.test.ts'), { concurrency: 1 }),
+  e2e: () => runTests('across folders', testFiles('test/**/*.test.ts'), { concurrency: 2 }),
+  story: async () => {
+    console.log('\nstory');
+    return one(runStep({ name: 'story', command: ['node', 'test/e2e/story.ts'] }));
+  },
+} satisfies Record<string, () => Promise<Totals>>;
+
+const asked = process.argv.slice(2);
+for (const name of asked)
+  if (!(name in phases)) {
+    console.error(`run the tests: there is no part \`${name}\`; there are ${Object.keys(phases).join(', ')}`);
+    process.exit(2);
+  }
+
+const started = performance.now();
+const outcome = meetNeeds(console.log);
+if (!outcome.met) {
+  console.error(outcome.because);
   process.exit(1);
 }
-const { status } = spawnSync(process.execPath, ['--test', '--test-reporter=spec', ...files], {
-  cwd: root,
-  stdio: 'inherit',
-});
-process.exit(status ?? 1);
+
+let totals: Totals = { passed: 0, failed: 0, skipped: 0 };
+const took: string[] = [];
+for (const [name, phase] of Object.entries(phases)) {
+  if (asked.length > 0 && !asked.includes(name)) continue;
+  const begun = performance.now();
+  totals = addTotals(totals, await phase());
+  took.push(`${name} ${inSeconds(performance.now() - begun)}`);
+}
+
+console.log(`\ntook ${inSeconds(performance.now() - started)}: ${took.join(', ')}`);
+console.log(describeTotals(totals));
+process.exit(totals.failed === 0 ? 0 : 1);
