@@ -20,6 +20,6 @@ export default defineConfig({
   },
   server: {
     // For work on the console alone: a Sallyport started elsewhere answers the API.
-    proxy: { '/api': 'http://localhost:8443', '/oauth': 'http://localhost:8443' },
+    proxy: { '/api': 'http://localhost:7700', '/oauth': 'http://localhost:7700' },
   },
 });

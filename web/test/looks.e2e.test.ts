@@ -140,7 +140,7 @@ async function look(variant: string, options: BrowserContextOptions): Promise<vo
     invite: '/people?invite=1',
     person: `/people/${ada.id}`,
     'log-all': '/log?scope=all',
-    'log-entry': `/log?scope=all&entry=${world.log.find(({ kind }) => kind === 'statement.begun')?.id ?? ''}`,
+    'log-entry': `/log?scope=all&entry=${world.log.find(({ kind }) => kind === 'statement.ended')?.id ?? ''}`,
     configuration: '/configuration',
     plan: `/plans/${plan}`,
     'not-found': '/nowhere',

@@ -147,39 +147,46 @@ export function addSession(sample: Sample, grant: string): string {
   });
   const held = world.grants.get(grant);
   if (held !== undefined) world.grants.set(grant, { ...held, openSessions: 1 });
-  const on = { session, grant, principal: ada.id };
-  const say = (
-    kind: string,
-    summary: string,
-    facts: Record<string, unknown>,
-    content: Record<string, unknown> | null,
-  ) => record(world, kind, summary, ada, on, facts, content);
-  say('session.opened', 'ada opened a session on orders', {}, { address: '127.0.0.1' });
-  say(
-    'statement.begun',
-    'ada ran a statement',
-    { statement: 1, protocol: 'extended' },
+  const on = { session, grant, principal: ada.id, role: 'orders/support-read', resource: 'orders' };
+  const of = (statement: number) => ({ ...on, statement: String(statement) });
+  record(world, 'session.opened', 'ada connects to orders', ada, on, {}, { address: '127.0.0.1' });
+  const ended = { command: 0, tag: 'SELECT 17', rows: 17, durationMs: 4.2, bytesOut: 512, bytesIn: 0 };
+  record(
+    world,
+    'statement.ended',
+    'select … · SELECT 17 · 4.2 ms',
+    ada,
+    of(1),
+    { outcome: 'completed', ...ended },
     {
       text: { text: 'select id, status, total\n  from public.orders\n where customer_id = $1 and status = $2' },
       parameters: [{ text: '4211' }, { text: 'refund_pending' }],
     },
   );
-  say(
-    'statement.ended',
-    'completed with 17 rows',
-    { statement: 1, command: 0, outcome: { kind: 'completed', tag: 'SELECT 17', rows: 17 }, durationMs: 4.2 },
-    null,
-  );
-  say(
+  const denied = 'select on public.payments (card_number) is not part of orders/support-read';
+  record(
+    world,
     'statement.denied',
-    'ada was denied a statement',
-    { statement: 2, sqlState: '42501' },
+    `select … · denied: ${denied}`,
+    ada,
+    of(2),
+    { outcome: 'denied', sqlState: '42501' },
     {
       text: { text: 'select card_number from public.payments' },
-      message: 'select on public.payments (card_number) is not part of orders/support-read',
+      error: denied,
     },
   );
-  say('statement.begun', 'ada ran a statement', { statement: 3 }, { text: { text: 'select pg_sleep(60)' } });
+  record(
+    world,
+    'statement.begun',
+    'select pg_sleep(60) · no end seen',
+    ada,
+    of(3),
+    { protocol: 'simple' },
+    {
+      text: { text: 'select pg_sleep(60)' },
+    },
+  );
   return session;
 }
 

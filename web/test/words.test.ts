@@ -127,33 +127,31 @@ test('a query keeps its text, and drops what it does not know', () => {
   });
 });
 
-const entry = (kind: string, facts: Record<string, unknown>, content: Record<string, unknown> | null = null) => ({
+const entry = (
+  kind: string,
+  statement: string | undefined,
+  facts: Record<string, unknown>,
+  content: Record<string, unknown> | null = null,
+) => ({
   id: `ent_${kind}`,
   at: '2026-03-03T12:00:00.000Z',
   kind,
+  subject: statement === undefined ? {} : { statement },
   facts,
   content,
 });
 
-test('a statement is put together from what was about to run and how each command went', () => {
-  const [first, second, ...rest] = readStatements([
-    entry('session.opened', {}),
-    entry(
-      'statement.begun',
-      { statement: 1 },
-      { text: { text: 'select 1; select $1' }, parameters: [null, { text: 'a' }, { hex: 'ff', type: 17 }] },
-    ),
-    entry('statement.ended', { statement: 1, command: 0, outcome: { kind: 'completed', rows: 1 }, durationMs: 2 }),
-    entry(
-      'statement.denied',
-      { statement: 2, sqlState: '42501' },
-      { text: { text: 'drop', bytes: 9, sha256: 'x' }, message: 'no' },
-    ),
-    entry('statement.ended', {
-      statement: 1,
-      command: 1,
-      outcome: { kind: 'failed', sqlState: '22012', message: 'division by zero' },
-    }),
+test('a statement is put together from its text and how each of its commands went', () => {
+  const said = { text: { text: 'select 1; select $1' }, parameters: [null, { text: 'a' }, { hex: 'ff', type: 17 }] };
+  const cut = { text: { text: 'drop', bytes: 9, sha256: 'x' }, error: 'no' };
+  const [first, second, third, ...rest] = readStatements([
+    entry('session.opened', undefined, {}),
+    entry('statement.ended', '1', { command: 0, outcome: 'completed', tag: 'SELECT 1', rows: 1, durationMs: 2 }, said),
+    entry('statement.denied', '2', { outcome: 'denied', sqlState: '42501' }, cut),
+    entry('statement.copy_in', '4', {}, { data: 'secret' }),
+    entry('statement.cancelled', undefined, { by: 'client' }),
+    entry('statement.begun', '3', {}, { text: { text: 'select pg_sleep(60)' } }),
+    entry('statement.ended', '1', { command: 1, outcome: 'failed', sqlState: '22012' }, { error: 'division by zero' }),
   ]);
   assert.equal(rest.length, 0);
   assert.equal(first?.text, 'select 1; select $1');
@@ -170,13 +168,11 @@ test('a statement is put together from what was about to run and how each comman
     second?.results.map(({ outcome, tone, message }) => [outcome, tone, message]),
     [['denied', 'bad', '42501: no']],
   );
+  assert.deepEqual([third?.text, third?.results], ['select pg_sleep(60)', []]);
 });
 
 test('a statement whose text was erased still shows how it went', () => {
-  const [only] = readStatements([
-    entry('statement.begun', { statement: 7 }, null),
-    entry('statement.ended', { statement: 7, outcome: { kind: 'completed', rows: 3 } }),
-  ]);
+  const [only] = readStatements([entry('statement.ended', '7', { outcome: 'completed', rows: 3 })]);
   assert.equal(only?.text, undefined);
   assert.equal(only?.results[0]?.rows, 3);
 });

@@ -17,6 +17,7 @@ export const kinds = {
     'session.opened',
     'session.refused',
     'statement.begun',
+    'statement.copy_in',
     'statement.ended',
     'statement.denied',
     'statement.cancelled',

@@ -1,7 +1,7 @@
 /**
- * Statements as the entries of a session tell them: one entry says what was about to run, one for each of its commands
- * says how it went. Entries are data from the log, which outlives any version of this page: what is missing is shown as
- * missing, and nothing here throws.
+ * Statements as the entries of a session tell them. The API shows an ended statement by its end, with its text and
+ * parameters, and one that has no end yet by its beginning; both name the statement's number. Entries are data from the
+ * log, which outlives any version of this page: what is missing is shown as missing, and nothing here throws.
  */
 import type { LogEntryView } from '#contract/views.ts';
 
@@ -25,22 +25,25 @@ export type Statement = {
 };
 
 type Bag = Readonly<Record<string, unknown>>;
-type Entry = Pick<LogEntryView, 'id' | 'at' | 'kind' | 'facts' | 'content'>;
+type Entry = Pick<LogEntryView, 'id' | 'at' | 'kind' | 'subject' | 'facts' | 'content'>;
+
+const told = new Set(['statement.begun', 'statement.ended', 'statement.denied']);
 
 /** The statements that these entries are about, in the order in which they first appear. Other entries are left out. */
 export function readStatements(entries: readonly Entry[]): readonly Statement[] {
   const byNumber = new Map<string, Statement>();
   for (const entry of entries) {
-    if (!/^statement(?:\.|$)/.test(entry.kind)) continue;
+    if (!told.has(entry.kind)) continue;
     const bag: Bag = { ...entry.facts, ...entry.content };
-    const key = String(number(bag['statement']) ?? entry.id);
-    const before = byNumber.get(key) ?? { key, at: entry.at, ...begun({}), results: [] };
-    if (entry.kind === 'statement.begun') byNumber.set(key, { ...before, at: entry.at, ...begun(bag) });
-    else if (entry.kind === 'statement.denied')
-      byNumber.set(key, { ...before, at: entry.at, ...begun(bag), results: [result(bag, 'denied')] });
-    else if (entry.kind === 'statement.cancelled')
-      byNumber.set(key, { ...before, results: [...before.results, result(bag, 'cancelled')] });
-    else byNumber.set(key, { ...before, results: [...before.results, result(bag, 'unknown')] });
+    const key = entry.subject['statement'] ?? entry.id;
+    const before = byNumber.get(key);
+    const said = begun(bag);
+    byNumber.set(key, {
+      key,
+      at: before?.at ?? entry.at,
+      ...(said.text === undefined && before !== undefined ? before : said),
+      results: [...(before?.results ?? []), ...(entry.kind === 'statement.begun' ? [] : [result(bag)])],
+    });
   }
   return [...byNumber.values()];
 }
@@ -55,17 +58,14 @@ function begun(bag: Bag): Pick<Statement, 'text' | 'isCut' | 'parameters'> {
   };
 }
 
-function result(bag: Bag, otherwise: string): Result {
-  const inner = isBag(bag['outcome']) ? bag['outcome'] : bag;
-  const outcome = text(isBag(bag['outcome']) ? bag['outcome']['kind'] : bag['outcome']) ?? otherwise;
-  const sqlState = text(inner['sqlState']) ?? text(bag['sqlState']);
-  const message = text(inner['message']) ?? text(bag['message']);
+function result(bag: Bag): Result {
+  const outcome = text(bag['outcome']) ?? 'unknown';
   return {
     outcome,
     tone: toneOf(outcome),
-    rows: number(inner['rows']) ?? number(bag['rows']),
+    rows: number(bag['rows']),
     durationMs: number(bag['durationMs']),
-    message: [sqlState, message].filter(Boolean).join(': ') || undefined,
+    message: [text(bag['sqlState']), text(bag['error'])].filter(Boolean).join(': ') || undefined,
   };
 }
 

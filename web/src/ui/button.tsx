@@ -50,9 +50,9 @@ export function Button(props: ButtonProps) {
   );
   if (disabledBecause === undefined) return button;
   return (
-    <span className={cx('inline-flex flex-col items-start gap-1.5', full && 'w-full')}>
+    <span className={full ? 'flex flex-col gap-1.5' : 'contents'}>
       {button}
-      <span id={reasonId} className="text-sm text-soft">
+      <span id={reasonId} className={cx('block text-sm text-soft', full !== true && 'order-last w-full')}>
         {disabledBecause}
       </span>
     </span>

@@ -18,9 +18,9 @@ export function Pager(props: {
     });
   if (props.cursor === undefined && props.next === null) return null;
   return (
-    <nav aria-label="Pages" className="flex items-center justify-between gap-3">
+    <nav aria-label="Pages" className="flex flex-wrap items-center justify-between gap-3">
       <span className="text-sm text-soft">{props.shown} on this page</span>
-      <span className="flex gap-2">
+      <span className="flex flex-wrap justify-end gap-2 text-right">
         {props.cursor !== undefined && <Button onClick={() => go(undefined)}>First page</Button>}
         <Button
           onClick={() => go(props.next ?? undefined)}
