@@ -8,7 +8,7 @@ import { openInBrowser } from './browser.ts';
 import type { Cli } from './cli.ts';
 import { examples } from './examples.ts';
 import { attempt, CliError } from './exit.ts';
-import { durationFlag } from './parse-values.ts';
+import { timeoutOption } from './parse-values.ts';
 import { findGrants, isOneOrMore, oneGrant, parseTarget, words } from './pick-grant.ts';
 import { json, line } from './screen.ts';
 import { openServer, type Server } from './server.ts';
@@ -29,7 +29,7 @@ export function addActivate(program: Command, cli: Cli): void {
       )
       .argument('[grant]', 'the grant, its role or its resource; not needed when only one waits')
       .option('--no-browser', 'print the address of the page only')
-      .option('--timeout <duration>', 'how long to wait for the browser', durationFlag, 5 * 60_000)
+      .addOption(timeoutOption('how long to wait for the browser', '5m'))
       .action((target: string | undefined, flags: Flags) => activate(cli, target, flags)),
     ['the only one that waits', 'sally activate'],
     ['a certain one', 'sally activate orders/support-read'],

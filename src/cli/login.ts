@@ -12,7 +12,7 @@ import { examples } from './examples.ts';
 import { attempt, CliError } from './exit.ts';
 import { listenOnLoopback } from './loopback.ts';
 import { machineKey } from './machine-key.ts';
-import { durationFlag } from './parse-values.ts';
+import { timeoutOption } from './parse-values.ts';
 import { json, line } from './screen.ts';
 import { createStrangerClient, openServer, requestTokens, revokeTokens, trustCa } from './server.ts';
 import { chooseServer, parseServerUrl, preferServer, readServer, serverFile, writeServer } from './servers.ts';
@@ -32,7 +32,7 @@ export function addLogin(program: Command, cli: Cli): void {
       )
       .argument('[server]', 'where to sign in; as with --server')
       .option('--no-browser', 'print the address of the page only')
-      .option('--timeout <duration>', 'how long to wait for the browser', durationFlag, 5 * 60_000)
+      .addOption(timeoutOption('how long to wait for the browser', '5m'))
       .option('--new-log-key', 'accept that the log of the server has a new key: you know that it was set up anew')
       .action((server: string | undefined, flags: Flags) => login(cli, server, flags)),
     ['sign in at the server on this machine', 'sally login'],

@@ -1,5 +1,5 @@
 /** Values of flags and arguments: parsed once, refused with what would be right. */
-import { InvalidArgumentError } from 'commander';
+import { InvalidArgumentError, Option } from 'commander';
 import { parseId, type IdKind } from '#core/ids.ts';
 import { formatInstant, parseDuration, parseInstant, type Instant } from '#core/instant.ts';
 
@@ -16,6 +16,12 @@ export function idArgument(kind: IdKind): (text: string) => string {
     if (parseId(kind, text) === undefined) throw new InvalidArgumentError(`that is no id of a ${kind}.`);
     return text;
   };
+}
+
+/** `--timeout`, with its default as it is typed. */
+export function timeoutOption(what: string, otherwise?: string): Option {
+  const option = new Option('--timeout <duration>', what).argParser(durationFlag);
+  return otherwise === undefined ? option : option.default(durationFlag(otherwise), otherwise);
 }
 
 export function countFlag(text: string): number {

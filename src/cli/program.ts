@@ -3,6 +3,12 @@ import { stripVTControlCharacters } from 'node:util';
 import { Command, Help, type CommanderError } from 'commander';
 import { addActivate } from './activate.ts';
 import type { Cli } from './cli.ts';
+import { addApply } from './apply.ts';
+import { addCompletion } from './completion.ts';
+import { addDoctor } from './doctor.ts';
+import { addPolicy } from './policy.ts';
+import { addUp } from './up.ts';
+import { addValidate } from './validate.ts';
 import { addConnect } from './connect.ts';
 import { addDeny } from './deny.ts';
 import { addDone } from './done.ts';
@@ -79,10 +85,18 @@ export function buildProgram(makeCli: (shared: Cli['shared']) => Cli): Command {
   addSessions(program, cli);
   addLog(program, cli);
 
+  program.commandsGroup('Running it:');
+  addUp(program, cli);
+  addValidate(program, cli);
+  addPolicy(program, cli);
+  addApply(program, cli);
+
   program.commandsGroup('This machine:');
   addLogin(program, cli);
   addLogout(program, cli);
   addWhoami(program, cli);
+  addDoctor(program, cli);
+  addCompletion(program, cli);
   addVersion(program, cli);
 
   program.addHelpText(

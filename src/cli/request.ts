@@ -8,7 +8,7 @@ import type { Cli } from './cli.ts';
 import { examples } from './examples.ts';
 import { attempt, CliError } from './exit.ts';
 import { approvers } from './ls.ts';
-import { durationFlag, parseMoment } from './parse-values.ts';
+import { durationFlag, parseMoment, timeoutOption } from './parse-values.ts';
 import { fields, json, line } from './screen.ts';
 import { openServer, type Server } from './server.ts';
 import { left, relative, span, timeAndRelative } from './times.ts';
@@ -43,7 +43,7 @@ export function addRequest(program: Command, cli: Cli): void {
       )
       .option('--wait', 'wait until it is decided')
       .option('--activate', 'wait, then activate the grant')
-      .option('--timeout <duration>', 'how long to wait', durationFlag)
+      .addOption(timeoutOption('how long to wait'))
       .option('--no-browser', 'with --activate: print the address of the page only')
       .action((role: string | undefined, flags: Flags) => request(cli, role, flags)),
     [

@@ -3,7 +3,7 @@ import type { Command } from 'commander';
 import type { Cli } from './cli.ts';
 import { examples } from './examples.ts';
 import { attempt } from './exit.ts';
-import { durationFlag, idArgument } from './parse-values.ts';
+import { idArgument, timeoutOption } from './parse-values.ts';
 import { notApproved, showDecided, waitForDecision } from './request.ts';
 import { fields, json, line } from './screen.ts';
 import { openServer } from './server.ts';
@@ -22,7 +22,7 @@ export function addRequestsShow(requests: Command, cli: Cli): void {
       )
       .argument('<request>', 'the id of the request', idArgument('request'))
       .option('--wait', 'wait until it is decided')
-      .option('--timeout <duration>', 'how long to wait', durationFlag)
+      .addOption(timeoutOption('how long to wait'))
       .action((id: string, flags: Flags) => show(cli, id, flags)),
     ['wait for the answer', 'sally requests show req_01jd0000000000000000000000 --wait'],
   );

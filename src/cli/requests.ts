@@ -13,23 +13,23 @@ import { left, relative, span } from './times.ts';
 type Flags = { readonly inbox?: true; readonly mine?: true; readonly all?: true; readonly limit: number };
 
 export function addRequests(program: Command, cli: Cli): void {
-  const requests = examples(
-    program
-      .command('requests')
-      .summary('list requests: yours, or those that wait for you')
-      .description('Lists requests: your own, or those that wait for your decision.'),
+  const requests = program
+    .command('requests')
+    .summary('list requests: yours, or those that wait for you')
+    .description('Lists requests (`sally requests` is `sally requests list`), or shows one.');
+  examples(
+    requests
+      .command('list', { isDefault: true })
+      .summary('list requests')
+      .description('Lists requests: your own, or those that wait for your decision.')
+      .option('--inbox', 'those that wait for your decision')
+      .option('--mine', 'your own (so it is without a flag)')
+      .option('--all', 'all that you may see')
+      .option('--limit <n>', 'how many at most', countFlag, 50)
+      .action((flags: Flags) => list(cli, flags)),
     ['what waits for me', 'sally requests --inbox'],
-    ['one of them in full', 'sally requests show req_01jd0000000000000000000000'],
+    ['what I asked for', 'sally requests'],
   );
-  requests
-    .command('list', { isDefault: true })
-    .summary('list requests')
-    .description('Lists requests: your own, or those that wait for your decision.')
-    .option('--inbox', 'those that wait for your decision')
-    .option('--mine', 'your own (so it is without a flag)')
-    .option('--all', 'all that you may see')
-    .option('--limit <n>', 'how many at most', countFlag, 50)
-    .action((flags: Flags) => list(cli, flags));
   addRequestsShow(requests, cli);
 }
 

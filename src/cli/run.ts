@@ -8,6 +8,7 @@ import { CommanderError } from 'commander';
 import { ApiError } from '#contract/client.ts';
 import { CliError, exitCodes, fromApi, QuietExit } from './exit.ts';
 import { buildProgram, failedIn } from './program.ts';
+import { openTestClock } from './test-clock.ts';
 import { jsonLine, line, type Screen, type Sink } from './screen.ts';
 
 function sink(stream: NodeJS.WriteStream): Sink {
@@ -37,11 +38,15 @@ process.stdout.on('error', (error) => {
   throw error;
 });
 
+// Tests of the whole thing move the clock of the server, and of its clients with it.
+const testClock = process.env['SALLY_TEST_CLOCK'];
+const now = testClock === undefined ? Date.now : openTestClock(testClock).clock.now;
+
 let asJson = false;
 const program = buildProgram((shared) => ({
   env: process.env,
   screen,
-  now: Date.now,
+  now,
   shared: () => {
     const flags = shared();
     asJson = flags.json;

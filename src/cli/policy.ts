@@ -1,0 +1,12 @@
+/** `sally policy`: what concerns policies alone. */
+import type { Command } from 'commander';
+import type { Cli } from './cli.ts';
+import { addPolicyTest } from './policy-test.ts';
+
+export function addPolicy(program: Command, cli: Cli): void {
+  const policy = program
+    .command('policy')
+    .summary('test policies')
+    .description('Works with the policies of a configuration, without a server.');
+  addPolicyTest(policy, cli);
+}
