@@ -1,12 +1,13 @@
 /**
- * `npm test`: everything. It gets what the machine lacks or says what that is, runs the steps of `npm run check`, the tests
- * beside the code, those of the console in a real browser, those that cross folders, and the story. It goes on after
- * a failure, so that one run shows all of them, and ends with `N passed, N failed`.
+ * `npm test`: everything. It gets what the machine lacks or says what that is, builds the console, runs the steps of
+ * `npm run check`, the tests beside the code, those of the console in a real browser, those that cross folders, and the
+ * story. It goes on after a failure, so that one run shows all of them, and ends with `N passed, N failed`.
  *
  *   npm test              everything
  *   npm test -- unit      the tests beside the code
  *   npm test -- web e2e   the console's, and those that cross folders
  */
+import { ensureConsole } from './build-console.ts';
 import { meetNeeds } from './needs.ts';
 import { addTotals, describeTotals, runTests, testFiles, type Totals, unitTests } from './run-tests.ts';
 import { inSeconds, runStep, steps } from './steps.ts';
@@ -41,6 +42,8 @@ if (!outcome.met) {
   console.error(outcome.because);
   process.exit(1);
 }
+
+console.log((await ensureConsole()) ? 'the console was built' : 'the console is up to date');
 
 let totals: Totals = { passed: 0, failed: 0, skipped: 0 };
 const took: string[] = [];
