@@ -102,6 +102,7 @@ export async function startApi(options: ApiOptions): Promise<RunningApi> {
   server.maxHeadersCount = 100;
   server.maxConnections = limits.connections;
   server.timeout = limits.idleMs;
+  const connections = trackConnections(server, options.tls !== undefined);
   capConnectionsPerAddress(server, limits.connectionsPerAddress, options.trustedProxies);
   // A client that is quick enough to come before the routes are there waits for them.
   const opened = Promise.withResolvers<ReturnType<typeof getRequestListener>>();
@@ -135,11 +136,19 @@ export async function startApi(options: ApiOptions): Promise<RunningApi> {
     hono = createRoutes(api, options, files);
   } catch (fault) {
     server.close();
-    server.closeAllConnections();
+    connections.endAll();
     throw fault;
   }
   // `Request` and `Response` stay Node's own in this process.
-  const listener = getRequestListener((request, env) => hono.fetch(request, env), { overrideGlobalObjects: false });
+  const listener = getRequestListener((request, env) => hono.fetch(request, env), {
+    overrideGlobalObjects: false,
+    // What can't be made a request of at all never reaches a route; routes catch what is theirs.
+    errorHandler: () => {
+      const answer = errorAnswer({ code: 'invalid_input', message: 'this is not a request that can be answered' });
+      setSecurityHeaders(answer.headers, 'data', false);
+      return answer;
+    },
+  });
   opened.resolve(listener);
   const host = options.listen.host.includes(':') ? `[${options.listen.host}]` : options.listen.host;
   let stopped: Promise<void> | undefined;
@@ -150,22 +159,64 @@ export async function startApi(options: ApiOptions): Promise<RunningApi> {
       if (options.tls !== undefined && 'setSecureContext' in server)
         server.setSecureContext({ ...options.tls(), minVersion: 'TLSv1.2' });
     },
-    stop: () => (stopped ??= stop(server, stopping, limits.stopMs)),
+    stop: () => (stopped ??= stop(server, connections, stopping, limits.stopMs)),
   };
 }
 
-async function stop(server: Server | TlsServer, stopping: AbortController, waitMs: number): Promise<void> {
+type Connections = {
+  /** Those on which no request is being answered, from now on as soon as that is so. */
+  readonly endIdle: () => void;
+  readonly endAll: () => void;
+};
+
+/** Node closes a connection that has been quiet since its last request, but not one that has never asked anything. */
+function trackConnections(server: Server | TlsServer, isTls: boolean): Connections {
+  const plain = new Set<Socket>();
+  const running = new Map<Socket, number>();
+  let isEnding = false;
+  server.on('connection', (socket: Socket) => {
+    plain.add(socket);
+    socket.once('close', () => plain.delete(socket));
+  });
+  server.on(isTls ? 'secureConnection' : 'connection', (socket: Socket) => {
+    running.set(socket, 0);
+    socket.once('close', () => running.delete(socket));
+  });
+  server.on('request', (incoming, outgoing) => {
+    const { socket } = incoming;
+    const count = (by: 1 | -1): void => {
+      const now = (running.get(socket) ?? 0) + by;
+      if (running.has(socket)) running.set(socket, now);
+      if (isEnding && now === 0) socket.destroySoon();
+    };
+    count(1);
+    outgoing.once('close', () => count(-1));
+  });
+  return {
+    endIdle: () => {
+      isEnding = true;
+      for (const [socket, count] of running) if (count === 0) socket.destroy();
+    },
+    endAll: () => {
+      for (const socket of plain) socket.destroy();
+    },
+  };
+}
+
+async function stop(
+  server: Server | TlsServer,
+  connections: Connections,
+  stopping: AbortController,
+  waitMs: number,
+): Promise<void> {
   stopping.abort();
   const closed = new Promise<void>((resolve) => {
     server.close(() => resolve());
   });
-  server.closeIdleConnections();
-  const cut = setTimeout(() => server.closeAllConnections(), waitMs);
-  // A connection that was at work when the stop began is idle soon after.
-  const sweep = setInterval(() => server.closeIdleConnections(), 50);
+  connections.endIdle();
+  const cut = setTimeout(connections.endAll, waitMs);
   await closed;
   clearTimeout(cut);
-  clearInterval(sweep);
 }
 
 /** INVARIANT 14: one address can't take all places; a silent client costs one socket. Proxies stand for many and aren't counted. */
@@ -234,7 +285,7 @@ function createRoutes(api: Api, options: ApiOptions, files: ConsoleFiles): Hono<
     answerTo(api, c, 'console', {}, () => {
       const { method, headers } = c.req.raw;
       const path = new URL(c.req.url).pathname;
-      const isPage = !/^\/(?:api|oauth|\.well-known)\//.test(path) && method === 'GET';
+      const isPage = !/^\/(?:api|oauth|\.well-known)\//.test(path) && (method === 'GET' || method === 'HEAD');
       const file = isPage ? files.find(path) : undefined;
       if (file !== undefined) return Promise.resolve(fileAnswer(file, headers));
       const wantsHtml = isPage && (headers.get('accept') ?? '').includes('text/html') && !path.startsWith('/assets/');
