@@ -41,6 +41,8 @@ export type GatewayOptions = {
   /** Without a word from the control plane for this long, sessions are cut. */
   readonly graceMs?: number;
   readonly reconcileEveryMs?: number;
+  /** How often to look whether definitions on a target in use have changed. */
+  readonly catalogueEveryMs?: number;
   /** For tests: another disk. */
   readonly disk?: JournalDisk;
 };
@@ -64,6 +66,7 @@ export type Gateway = {
 /** Throws when the journal can't be recovered or the port is taken. */
 export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const { controlPlane, clock, random, graceMs = 15_000, reconcileEveryMs = 60_000, strict = false } = options;
+  const { catalogueEveryMs = 5000 } = options;
   const timers = options.timers ?? realTimers;
   const events: GatewayEvents = { ...silentEvents, ...options.events };
   const { id, mockSecret } = identityOf(options.journalFolder, random);
@@ -171,6 +174,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const subscription = controlPlane.subscribe(onChange);
   let pulse = timers.setTimer(1000, beat);
   let recheckAt = clock.now() + 30_000;
+  let catalogueAt = clock.now() + catalogueEveryMs;
   let reconcileAt = clock.now() + reconcileEveryMs;
   function beat(): void {
     if (isStopping) return;
@@ -185,6 +189,10 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     if (now >= recheckAt) {
       recheckAt = now + 30_000;
       own(recheck(), 'sessions could not be checked');
+    }
+    if (now >= catalogueAt) {
+      catalogueAt = now + catalogueEveryMs;
+      if (supervisor.sessions().length > 0) own(catalogues.check(), 'catalogue could not be checked');
     }
     if (now >= reconcileAt) {
       reconcileAt = now + reconcileEveryMs;

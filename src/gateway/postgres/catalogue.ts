@@ -22,9 +22,32 @@ export type Catalogues = {
   readonly get: (access: TargetAccess) => Promise<Snapshot>;
   /** Loads anew, at most once in `refreshAtMostEveryMs`; the one in use when that was just done. */
   readonly refresh: (access: TargetAccess) => Promise<Snapshot>;
+  /**
+   * A cheap look whether anything was defined or dropped on any target in use since its snapshot was loaded, by whomever; if
+   * so, loads anew. A name may mean another thing then (INVARIANT 7).
+   */
+  readonly check: () => Promise<void>;
   /** Something was defined or dropped: the next `get` loads. */
   readonly invalidate: (resource: ResourceName) => void;
 };
+
+/** One row with one text, which changes with every change of a definition: each new row version has a new xmin. */
+const fingerprintQuery = [
+  'pg_class',
+  'pg_attribute',
+  'pg_proc',
+  'pg_namespace',
+  'pg_operator',
+  'pg_cast',
+  'pg_constraint',
+]
+  .map(
+    (table) =>
+      `select '${table}' as t, count(*) as n, sum(xmin::text::int8) as s, max(xmin::text::int8) as m from ${table}`,
+  )
+  .join(' union all ')
+  .replace(/^/, `select string_agg(t || n || ' ' || s || ' ' || m, ';' order by t) as fingerprint from (`)
+  .concat(') as each_one');
 
 export function createCatalogues(context: {
   readonly admin: (access: TargetAccess) => Admin;
@@ -37,14 +60,21 @@ export function createCatalogues(context: {
   const { admin, clock, onChange, maxAgeMs = 300_000, refreshAtMostEveryMs = 1000 } = context;
   const snapshots = new Map<ResourceName, Snapshot>();
   const loading = new Map<ResourceName, Promise<Snapshot>>();
+  const seen = new Map<ResourceName, { readonly access: TargetAccess; readonly fingerprint: string }>();
+
+  const fingerprintOf = async (access: TargetAccess) =>
+    String((await admin(access).query(fingerprintQuery))[0]?.['fingerprint']);
 
   const load = (access: TargetAccess): Promise<Snapshot> => {
     const running = loading.get(access.resource);
     if (running !== undefined) return running;
     const run = async () => {
+      // First the fingerprint: what changes in between is found by the next check.
+      const fingerprint = await fingerprintOf(access);
       const rows = await admin(access).query(catalogueQuery);
       const json = Object.values(rows[0] ?? {})[0];
       if (typeof json !== 'string') throw new Error('target gave no catalogue');
+      seen.set(access.resource, { access, fingerprint });
       const version = hash('sha256', json, 'hex');
       const before = snapshots.get(access.resource);
       const snapshot = { resource: access.resource, version, json, loadedAt: clock.now() };
@@ -67,6 +97,10 @@ export function createCatalogues(context: {
       const known = snapshots.get(access.resource);
       if (known !== undefined && clock.now() - known.loadedAt < refreshAtMostEveryMs) return Promise.resolve(known);
       return load(access);
+    },
+    async check() {
+      for (const { access, fingerprint } of seen.values())
+        if ((await fingerprintOf(access)) !== fingerprint) await load(access);
     },
     invalidate(resource) {
       const known = snapshots.get(resource);

@@ -389,6 +389,7 @@ export class ClientSide {
           policies: [],
           sqlState: '0A000',
           message: 'sallyport: the function call message is not supported; use `select`',
+          isFinal: true,
         });
       case frontend.terminate:
         link.leave();
@@ -657,6 +658,7 @@ export class ClientSide {
         policies: [],
         sqlState: '54000',
         message: `sallyport: the statement is longer than ${megabytes} MiB`,
+        isFinal: true,
         hint: 'Send the data with COPY or as parameters.',
       },
       '',
@@ -707,6 +709,7 @@ const abortedTransaction = (verdict: Denied): Denied => ({
   policies: verdict.policies,
   sqlState: '25P02',
   message: 'current transaction is aborted, commands ignored until end of transaction block',
+  isFinal: false,
 });
 
 function decodeEmpty(body: MessageReader): void {

@@ -53,6 +53,8 @@ export type Pending =
   /** Our own question about the search path; the client sees nothing of it. */
   | { readonly kind: 'names'; answer: readonly (string | null)[] | undefined };
 
+export type Outcome = (GatewayEvent & { kind: 'statement.ended' })['outcome'];
+
 /** What is longer is cut in the record, and bound to it by its hash. */
 const maxRecordedText = 65_536;
 export const maxRecordedCopy = 65_536;
@@ -164,7 +166,7 @@ export class Exchange {
   }
 
   /** The outcome of one command of a run; its counters start anew for the next. */
-  end(run: Run, outcome: (GatewayEvent & { kind: 'statement.ended' })['outcome']): void {
+  end(run: Run, outcome: Outcome): void {
     const now = performance.now();
     this.#journal.append({
       kind: 'statement.ended',

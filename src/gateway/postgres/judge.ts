@@ -38,6 +38,8 @@ export type Denied = {
   readonly message: string;
   readonly hint?: string;
   readonly position?: number;
+  /** It would be the same for the same text, names, catalogue and policy. */
+  readonly isFinal: boolean;
 };
 
 export type Verdict = Allowed | Denied;
@@ -139,6 +141,7 @@ export function createJudge(context: {
         policies: [],
         sqlState: '42601',
         message: analysis.message,
+        isFinal: true,
         ...(analysis.position === undefined ? {} : { position: analysis.position }),
       };
     const policies = new Set<string>();
@@ -158,7 +161,9 @@ export function createJudge(context: {
       const before = generation;
       try {
         const verdict = await judgeNow(ask);
-        if (generation === before && isCacheable(ask.text)) {
+        // What names something unknown is asked again: it may have been made meanwhile.
+        const isFinal = verdict.kind === 'allow' || verdict.isFinal;
+        if (generation === before && isFinal && isCacheable(ask.text)) {
           const { verdicts } = bookOf(ask.session, ask.names);
           if (verdicts.size >= maxBookTexts) dropOldest(verdicts);
           verdicts.set(ask.text, verdict);
@@ -173,6 +178,7 @@ export function createJudge(context: {
           sqlState: '42501',
           message: 'sallyport: the statement could not be judged, so it was not run',
           hint: 'Try again in a moment.',
+          isFinal: false,
         };
       }
     },
@@ -241,7 +247,7 @@ function denial(
   if (statement.missing !== undefined) {
     const { kind, name } = statement.missing;
     const message = `${kind} "${name}" does not exist`;
-    return { kind: 'deny', policyVersion, policies, sqlState: missingCodes[kind], message };
+    return { kind: 'deny', policyVersion, policies, sqlState: missingCodes[kind], message, isFinal: false };
   }
   const missing = decision.missing.length > 0 ? decision.missing : statement.needs;
   const why = statement.because === undefined ? '' : `, because ${statement.because}`;
@@ -256,6 +262,7 @@ function denial(
       policies,
       sqlState: '42501',
       message,
+      isFinal: true,
       hint: `It would need ${decision.cures.map((cure) => cure.kind.replaceAll('_', ' ')).join(' and ')}.`,
     };
   const other = decision.roles.find((name) => name !== role);
@@ -265,6 +272,7 @@ function denial(
     policies,
     sqlState: '42501',
     message,
+    isFinal: true,
     ...(other === undefined ? {} : { hint: `${other} would give it: sally request ${other} --for 1h --reason "…"` }),
   };
 }

@@ -15,7 +15,7 @@ import {
   type TransactionStatus,
 } from '#wire/postgres/backend.ts';
 import type { ClientSide } from './client-side.ts';
-import type { Pending, Prepared, Run } from './exchange.ts';
+import type { Outcome, Pending, Prepared, Run } from './exchange.ts';
 import { namesBecome, unknownNames, type Link } from './link.ts';
 
 const pass = 0;
@@ -238,29 +238,33 @@ export class TargetSide {
       }
       return replace;
     }
+    const fields = decodeErrorFields(body);
+    const message = (fields.get('M') ?? '').slice(0, 4096).toWellFormed();
+    const failed: Outcome = { kind: 'failed', sqlState: fields.get('C') ?? '', message };
     if (head.kind === 'query' || head.kind === 'execute') {
-      const fields = decodeErrorFields(body);
-      const message = (fields.get('M') ?? '').slice(0, 4096).toWellFormed();
       head.run.hasFailed = true;
-      exchange.end(head.run, { kind: 'failed', sqlState: fields.get('C') ?? '', message });
+      exchange.end(head.run, failed);
     }
     if (head.kind === 'query') return pass;
     exchange.shift();
     if (head.kind === 'execute') this.#over(head.run);
     this.#undo(head);
-    this.#skipToSync();
+    // What was to be prepared or bound has failed before its execution could.
+    this.#skipToSync(head.kind === 'execute' ? undefined : failed);
     return pass;
   }
 
   /** The server skips everything up to the next Sync; so what was sent of it has never happened. */
-  #skipToSync(): void {
+  #skipToSync(first?: Outcome): void {
+    let outcome: Outcome = first ?? { kind: 'skipped' };
     const link = this.#link;
     const { exchange } = link;
     for (let { head } = exchange; head !== undefined && head.kind !== 'sync'; { head } = exchange) {
       exchange.shift();
       if (head.kind === 'execute' || head.kind === 'query') {
         head.run.isOver = true;
-        exchange.end(head.run, { kind: 'skipped' });
+        exchange.end(head.run, outcome);
+        outcome = { kind: 'skipped' };
         for (const entry of head.run.names) link.statements.revert(entry);
       }
       this.#undo(head);
