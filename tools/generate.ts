@@ -6,6 +6,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { threatModel } from './check-invariants.ts';
+import { architecture } from './import-table.ts';
 
 type Generated = {
   readonly file: string;
@@ -13,7 +14,10 @@ type Generated = {
   readonly make: (now: string, root: string) => string | Promise<string>;
 };
 
-export const generated: readonly Generated[] = [{ file: 'docs/threat-model.md', make: threatModel }];
+export const generated: readonly Generated[] = [
+  { file: 'docs/architecture.md', make: architecture },
+  { file: 'docs/threat-model.md', make: threatModel },
+];
 
 /** Makes all files anew. Answers with those that had drifted; they are written unless `check` is set. */
 export async function generate(root: string, options: { readonly check: boolean }): Promise<readonly string[]> {

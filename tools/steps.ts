@@ -13,6 +13,7 @@ export const steps: readonly Step[] = [
   { name: 'types of the console', command: ['tsc', '-p', 'web'] },
   { name: 'lint', command: ['oxlint', 'src', 'web/src', 'web/test', 'tools', 'test'] },
   { name: 'imports', command: ['node', 'tools/check-imports.ts'] },
+  { name: 'invariants', command: ['node', 'tools/check-invariants.ts'] },
   { name: 'unused code', command: ['knip'] },
   { name: 'generated files', command: ['node', 'tools/generate.ts', '--check'] },
 ];
