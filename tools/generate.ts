@@ -5,7 +5,9 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
+import { openApiDocument } from '#contract/openapi.ts';
 import { threatModel } from './check-invariants.ts';
+import { cliReference } from './cli-reference.ts';
 import { architecture } from './import-table.ts';
 
 type Generated = {
@@ -16,6 +18,8 @@ type Generated = {
 
 export const generated: readonly Generated[] = [
   { file: 'docs/architecture.md', make: architecture },
+  { file: 'docs/cli.md', make: cliReference },
+  { file: 'docs/openapi.json', make: () => `${JSON.stringify(openApiDocument(), null, 2)}\n` },
   { file: 'docs/threat-model.md', make: threatModel },
 ];
 
