@@ -4,14 +4,10 @@
  */
 import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import type { Random } from '#core/ids.ts';
-import type { Clock, Instant } from '#core/instant.ts';
+import type { Instant } from '#core/instant.ts';
+import type { StartOptions } from '#src/main.ts';
 
-export type TestSystem = {
-  readonly clock: Clock;
-  readonly random: Random;
-  readonly timers: { readonly setTimer: (ms: number, run: () => void) => Disposable };
-};
+type System = NonNullable<StartOptions['system']>;
 
 /** How often the file is looked at while a timer waits. */
 const lookEveryMs = 50;
@@ -30,7 +26,7 @@ export function readOffset(file: string): number {
   return offset;
 }
 
-export function openTestClock(file: string): TestSystem {
+export function openTestClock(file: string): System {
   const now = () => Date.now() + readOffset(file);
   return {
     clock: { now: () => now() as Instant },

@@ -3,47 +3,17 @@ import { existsSync, readFileSync } from 'node:fs';
 import { rename, rm, writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { Option, type Command } from 'commander';
-import { formatInstant, type Instant } from '#core/instant.ts';
-import type { Secret } from '#core/secret.ts';
+import { formatInstant } from '#core/instant.ts';
 import type { ServerConfig, ServerOptions } from '#src/config.ts';
+import type { RunningSally } from '#src/main.ts';
 import type { Cli } from './cli.ts';
 import { codeOf } from './config-folder.ts';
 import { countOf, defaultConfigurationFile, printFaults } from './configuration-files.ts';
 import { examples } from './examples.ts';
 import { CliError, QuietExit } from './exit.ts';
 import { fields, json, line, liveLine } from './screen.ts';
-import { openTestClock, type TestSystem } from './test-clock.ts';
+import { openTestClock } from './test-clock.ts';
 import { left } from './times.ts';
-
-/** What `src/main.ts` gives; the parts it starts are loaded only when they are to be started. */
-const mainModule: string = '#src/main.ts';
-type RunningSally = {
-  readonly version: string;
-  readonly console: { readonly url: string };
-  readonly postgres: { readonly host: string; readonly port: number; readonly caFile: string | undefined };
-  readonly dataDirectory: string;
-  readonly sample: Sample | undefined;
-  readonly enrolmentLink: { readonly url: Secret<string>; readonly expiresAt: Instant } | undefined;
-  readonly logKey: string;
-  readonly stop: () => Promise<void>;
-};
-type Sample = {
-  readonly host: string;
-  readonly port: number;
-  readonly database: string;
-  readonly adminUser: string;
-  readonly adminPasswordFile: string;
-  readonly socketDir?: string;
-};
-type StartSally = (
-  config: ServerConfig,
-  options: {
-    readonly webRoot: string;
-    readonly onProgress: (text: string) => void;
-    readonly logToFile: boolean;
-    readonly system?: TestSystem;
-  },
-) => Promise<RunningSally>;
 
 type Flags = {
   readonly config?: string;
@@ -100,7 +70,7 @@ async function up(cli: Cli, flags: Flags): Promise<void> {
   // Whatever an earlier run said is no longer so.
   if (config.readyFile !== undefined) await rm(config.readyFile, { force: true });
 
-  const { startSally } = (await import(mainModule)) as { readonly startSally: StartSally };
+  const { startSally } = await import('#src/main.ts'); // all parts of the server: loaded only here
   const live = liveLine(err, cli.now);
   let sally;
   try {
@@ -225,7 +195,8 @@ function readyDocument(sally: RunningSally) {
             database: sample.database,
             adminUser: sample.adminUser,
             adminPasswordFile: sample.adminPasswordFile,
-            socketDir: sample.socketDir ?? null,
+            socketDir: sample.socketFolder,
+            caFile: sample.caFile ?? null,
           },
     enrolmentLink:
       enrolmentLink === undefined
