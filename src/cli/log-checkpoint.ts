@@ -32,21 +32,14 @@ async function checkpoint(cli: Cli, key: string | undefined): Promise<void> {
   if (trusted !== undefined) {
     const opened = verifier === undefined ? undefined : openCheckpoint(note, verifier);
     if (opened?.kind !== 'opened')
-      throw new CliError(
-        'verification_failed',
-        `check the checkpoint: it is not signed by the key of ${trusted.from}`,
-        {
-          hint: 'the log has another key than before; if you do not know why, ask before you trust it',
-        },
-      );
+      throw new CliError('verification_failed', `check the checkpoint: it is not signed by ${trusted.words}`, {
+        hint: 'the log has another key than before; if you do not know why, ask before you trust it',
+      });
   }
   if (cli.shared().json) return json(cli.screen.out, note);
   cli.screen.out.write(note);
   line(cli.screen.err, {
-    text:
-      trusted === undefined
-        ? 'not checked: this machine knows no key of this log'
-        : `signed by the key of ${trusted.from}`,
+    text: trusted === undefined ? 'not checked: this machine knows no key of this log' : `signed by ${trusted.words}`,
     colour: 'dim',
   });
 }

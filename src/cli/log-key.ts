@@ -4,7 +4,11 @@ import { CliError } from './exit.ts';
 import { chooseServer, readServer } from './servers.ts';
 import { parseVerifier } from '#log/note.ts';
 
-export type TrustedKey = { readonly vkey: string; readonly from: string };
+export type TrustedKey = {
+  readonly vkey: string;
+  /** `the key given with --key`. */
+  readonly words: string;
+};
 
 export async function trustedLogKey(cli: Cli, given: string | undefined): Promise<TrustedKey | undefined> {
   if (given !== undefined) {
@@ -12,9 +16,9 @@ export async function trustedLogKey(cli: Cli, given: string | undefined): Promis
       throw new CliError('usage', `trust the key \`${given}\`: that is no public key of a log`, {
         hint: 'as in `name+1234abcd+AZ…`; the server shows its own at /api/v1/about',
       });
-    return { vkey: given, from: '--key' };
+    return { vkey: given, words: 'the key given with --key' };
   }
   const url = await chooseServer(cli.env, cli.shared().server);
   const known = await readServer(cli.env, url);
-  return known === undefined ? undefined : { vkey: known.logKey, from: `your sign-in at ${url}` };
+  return known === undefined ? undefined : { vkey: known.logKey, words: `the key of your sign-in at ${url}` };
 }

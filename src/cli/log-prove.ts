@@ -41,7 +41,7 @@ async function prove(cli: Cli, given: string, output: string | undefined): Promi
     if (outcome.kind === 'refused')
       throw new CliError(
         'verification_failed',
-        `prove \`${id}\`: the receipt does not verify with the key of ${trusted.from} (${outcome.because.replaceAll('_', ' ')})`,
+        `prove \`${id}\`: the receipt does not verify with ${trusted.words} (${outcome.because.replaceAll('_', ' ')})`,
       );
   }
   if (output === '-') {

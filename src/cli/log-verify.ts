@@ -60,7 +60,7 @@ async function verifyFolder(cli: Cli, folder: string, trusted: TrustedKey | unde
     });
     fields(out, [
       ['log', report.origin ?? { text: 'unknown', colour: 'dim' }],
-      ['key', trusted === undefined ? { text: 'the copy’s own', colour: 'yellow' } : `that of ${trusted.from}`],
+      ['key', trusted === undefined ? { text: 'the copy’s own', colour: 'yellow' } : trusted.words],
       ['entries', `${report.entries} of ${report.size}`],
       ['root', report.root],
       ['checkpoints', `${report.earlierCheckpoints + (report.origin === undefined ? 0 : 1)}`],
@@ -141,7 +141,7 @@ async function verifyOneReceipt(cli: Cli, file: string, trusted: TrustedKey | un
   const outcome = verifyReceipt(text, trusted.vkey);
   if (outcome.kind === 'refused')
     throw new CliError('verification_failed', `verify \`${file}\`: ${whyRefused[outcome.because]}`, {
-      hint: `the key was that of ${trusted.from}`,
+      hint: `it was checked with ${trusted.words}`,
     });
   if (cli.shared().json) return json(cli.screen.out, { ...outcome, trust: trusted });
   line(cli.screen.out, { text: 'The receipt holds.', colour: 'green' });
@@ -150,7 +150,7 @@ async function verifyOneReceipt(cli: Cli, file: string, trusted: TrustedKey | un
     ['kind', outcome.entry.kind],
     ['at', outcome.entry.at],
     ['place', `#${outcome.index} of a log of ${outcome.size}`],
-    ['key', `that of ${trusted.from}`],
+    ['key', trusted.words],
   ]);
 }
 

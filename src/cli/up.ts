@@ -12,6 +12,7 @@ import { countOf, defaultConfigurationFile, printFaults } from './configuration-
 import { examples } from './examples.ts';
 import { CliError, QuietExit } from './exit.ts';
 import { fields, json, line, liveLine } from './screen.ts';
+import { defaultServer } from './servers.ts';
 import { openTestClock } from './test-clock.ts';
 import { left } from './times.ts';
 
