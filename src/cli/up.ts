@@ -250,8 +250,13 @@ function show(cli: Cli, sally: RunningSally, config: ServerConfig): void {
       'sally apply -f ',
       config.configurationFile,
     );
-  line(out, { text: 'Sign in on this machine with ', colour: 'dim' }, 'sally login', {
-    text: '; Ctrl-C stops it all.',
-    colour: 'dim',
-  });
+  line(
+    out,
+    { text: 'Sign in on this machine with ', colour: 'dim' },
+    sally.console.url === defaultServer ? 'sally login' : `sally login ${sally.console.url}`,
+    {
+      text: '; Ctrl-C stops it all.',
+      colour: 'dim',
+    },
+  );
 }
