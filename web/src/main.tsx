@@ -12,6 +12,7 @@ import { createRoot } from 'react-dom/client';
 import { ApiError } from '#contract/client.ts';
 import { createApi, createPlainApi, isSignedOut } from './api/api.ts';
 import { ContextProvider } from './api/context.tsx';
+import { watchPresence } from './api/presence.ts';
 import { createServerClock } from './api/server-clock.ts';
 import { createSignInAgain } from './api/sign-in-again.ts';
 import { createConsoleRouter } from './router.tsx';
@@ -43,6 +44,8 @@ const queryClient: QueryClient = new QueryClient({
 });
 
 const router = createConsoleRouter({ api, queryClient });
+
+watchPresence();
 
 const root = document.getElementById('root');
 if (root === null) throw new Error('find the root of the page');

@@ -424,6 +424,10 @@ test('an administrator changes groups, suspends, and renews a link, each with a 
   await button(page, 'Sign with passkey').click();
   await button(page, 'Let back in').waitFor();
   assert.equal(sample.world.people.get(sample.ada.id)?.state, 'suspended');
+  await page.getByText('A suspended account gets no link.').waitFor();
+  await button(page, 'Let back in').click();
+  await button(page, 'Sign with passkey').click();
+  await button(page, 'Suspend').waitFor();
   await button(page, 'New one-time link').click();
   await button(page, 'Sign with passkey').click();
   await page.getByLabel('one-time link', { exact: true }).getByText(`${server.url}/enrol#`).waitFor();

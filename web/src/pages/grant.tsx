@@ -44,10 +44,25 @@ export function GrantPage() {
 }
 
 function Grant({ grant, isMine }: { readonly grant: GrantView; readonly isMine: boolean }) {
+  const [isSigning, setSigning] = useState(false);
+  const queryClient = useQueryClient();
+  // While somebody signs, the page shows what is signed and nothing that could be taken for it.
+  if (isSigning && grant.state === 'approved')
+    return (
+      <Ceremony
+        ask={{ purpose: 'activate_grant', grant: grant.id }}
+        title="Activate this grant"
+        onDone={(done) => {
+          queryClient.setQueryData(['grant', grant.id], done.grant);
+          setSigning(false);
+        }}
+        onClose={() => setSigning(false)}
+      />
+    );
   return (
     <div className="flex flex-col gap-7">
       {grant.state === 'ended' && <Ended grant={grant} />}
-      {grant.state === 'approved' && isMine && <Activate grant={grant} />}
+      {grant.state === 'approved' && isMine && <Activate grant={grant} onActivate={() => setSigning(true)} />}
       {grant.state === 'active' && grant.endsAt !== null && (
         <Card>
           <TimeLeft until={grant.endsAt} of={grant.seconds} />
@@ -84,34 +99,15 @@ function Grant({ grant, isMine }: { readonly grant: GrantView; readonly isMine: 
   );
 }
 
-function Activate({ grant }: { readonly grant: GrantView }) {
-  const [isSigning, setSigning] = useState(false);
-  const queryClient = useQueryClient();
+function Activate({ grant, onActivate }: { readonly grant: GrantView; readonly onActivate: () => void }) {
   const tooEarly = Date.parse(grant.notBefore) > useNow(10_000);
-  if (isSigning)
-    return (
-      <Ceremony
-        ask={{ purpose: 'activate_grant', grant: grant.id }}
-        title="Activate this grant"
-        onDone={(done) => {
-          queryClient.setQueryData(['grant', grant.id], done.grant);
-          setSigning(false);
-        }}
-        onClose={() => setSigning(false)}
-      />
-    );
+  const refusal = tooEarly ? 'It does not start yet.' : 'You may not activate it now.';
   return (
     <Card className="flex flex-col items-start gap-4">
       <p>
         The clock starts when you activate it: you then have <strong>{durationText(grant.seconds)}</strong>.
       </p>
-      <Button
-        look="primary"
-        onClick={() => setSigning(true)}
-        disabledBecause={
-          grant.you.mayActivate ? undefined : tooEarly ? 'It does not start yet.' : 'You may not activate it now.'
-        }
-      >
+      <Button look="primary" onClick={onActivate} disabledBecause={grant.you.mayActivate ? undefined : refusal}>
         Activate
       </Button>
     </Card>
@@ -122,8 +118,7 @@ function Ended({ grant }: { readonly grant: GrantView }) {
   const by = grant.endedBy === null ? '' : ` by ${grant.endedBy.handle}`;
   return (
     <Notice title={`This grant was ${howEnded(grant.how)}${by}`}>
-      {grant.endedAt !== null && <Ago at={grant.endedAt} />} · sessions under it were cut, and its database login is
-      gone.
+      {grant.endedAt !== null && <Ago at={grant.endedAt} />} · nothing of it works any more; sessions under it were cut.
     </Notice>
   );
 }

@@ -64,7 +64,12 @@ export function ChangePerson({ person }: { readonly person: PrincipalView }) {
           {doing.kind === 'changed' && <Notice tone="good" title="Changed and signed" />}
           <div className="flex flex-wrap items-start gap-2">
             <Button onClick={() => setDoing({ kind: 'editing_groups' })}>Change groups</Button>
-            <Button onClick={() => setDoing({ kind: 'renewing' })}>New one-time link</Button>
+            <Button
+              onClick={() => setDoing({ kind: 'renewing' })}
+              disabledBecause={person.state === 'suspended' ? 'A suspended account gets no link.' : undefined}
+            >
+              New one-time link
+            </Button>
             {person.state === 'suspended' ? (
               <Button
                 onClick={() =>

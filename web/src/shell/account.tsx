@@ -2,11 +2,10 @@ import { useMutation, useQueryClient } from '@tanstack/react-query';
 import { useRouter } from '@tanstack/react-router';
 import type { Me } from '#contract/views.ts';
 import { useApi } from '../api/context.tsx';
-import { At } from '../ui/time.tsx';
 import { Button } from '../ui/button.tsx';
 import { ErrorNotice } from '../ui/notice.tsx';
 
-/** Who is signed in, until when, and the way out. */
+/** Who is signed in, and the way out. */
 export function Account({ me }: { readonly me: Me }) {
   const api = useApi();
   const queryClient = useQueryClient();
@@ -25,9 +24,6 @@ export function Account({ me }: { readonly me: Me }) {
         <p className="truncate text-soft">
           {me.principal.handle}
           {me.groups.length > 0 && ` · ${me.groups.join(', ')}`}
-        </p>
-        <p className="mt-1 text-xs text-faint">
-          Signed in until <At at={me.session.expiresAt} />
         </p>
       </div>
       {signOut.error !== null && <ErrorNotice error={signOut.error} />}

@@ -18,7 +18,7 @@ export function Page(props: {
         <div className="min-w-0">
           {above !== undefined && <div className="mb-1.5 text-sm text-soft">{above}</div>}
           <h1 className="text-2xl font-semibold tracking-tight text-balance">{title}</h1>
-          {lead !== undefined && <div className="mt-1.5 max-w-2xl text-soft">{lead}</div>}
+          {lead !== undefined && <div className="mt-1.5 max-w-2xl text-pretty text-soft">{lead}</div>}
         </div>
         {actions !== undefined && <div className="flex flex-wrap items-start gap-2">{actions}</div>}
       </header>

@@ -6,16 +6,16 @@ type Permission = RoleView['permissions'][number];
 export function Permissions({ permissions }: { readonly permissions: readonly Permission[] }) {
   if (permissions.length === 0) return <p className="text-sm text-soft">Nothing.</p>;
   return (
-    <ul aria-label="What the role permits" className="flex flex-col gap-2.5">
+    <ul aria-label="What the role permits" className="flex flex-col gap-2">
       {permissions.map((permission) => (
-        <li key={permission.object} className="text-sm">
+        <li key={permission.object} className="gap-x-6 text-sm sm:grid sm:grid-cols-[minmax(12rem,1fr)_2fr]">
           <code className="font-mono font-medium">{permission.object}</code>
-          <ul className="mt-0.5">
+          <ul>
             {permission.actions.map(({ action, columns }) => (
               <li key={action} className="text-soft">
                 <span className="text-ink">{action}</span>
                 {columns === null ? (
-                  ' every column'
+                  ofColumns.has(action) && ' every column'
                 ) : (
                   <>
                     {' only '}
@@ -30,3 +30,6 @@ export function Permissions({ permissions }: { readonly permissions: readonly Pe
     </ul>
   );
 }
+
+/** Actions that a role can give for some columns only; any other is for the whole object. */
+const ofColumns = new Set(['select', 'insert', 'update']);
