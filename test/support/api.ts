@@ -159,7 +159,7 @@ export async function testApi(
 
   const theApp = app;
   const signInCli: TestApi['signInCli'] = async (person) => {
-    const machine = await newMachine();
+    const machine = await newMachine(theApp.clock);
     const verifier = randomBytes(32).toString('base64url');
     const redirectUri = 'http://127.0.0.1:49152/callback';
     const consented = await call(web({ cookie: await theApp.signInWeb(person) }), 'authorizeCli', {
@@ -219,7 +219,8 @@ export type Machine = {
   }) => Promise<string>;
 };
 
-export async function newMachine(): Promise<Machine> {
+/** @param clock that its proofs are dated by; default: the true time */
+export async function newMachine(clock: { readonly now: () => number } = Date): Promise<Machine> {
   const { publicKey, privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
   const jwk = publicKey.export({ format: 'jwk' }) as JsonWebKey & { kty: string };
   const key = await importJWK(privateKey.export({ format: 'jwk' }) as typeof jwk, 'ES256');
@@ -233,7 +234,7 @@ export async function newMachine(): Promise<Machine> {
         ...(token === undefined ? {} : { ath: createHash('sha256').update(token).digest('base64url') }),
       })
         .setProtectedHeader({ alg: 'ES256', typ: 'dpop+jwt', jwk })
-        .setIssuedAt()
+        .setIssuedAt(Math.floor(clock.now() / 1000))
         .sign(key),
   };
 }
