@@ -38,7 +38,8 @@ const drop = 1;
 const replace = 2;
 const hold = 3;
 const stop = 4;
-type Step = typeof pass | typeof drop | typeof replace | typeof hold | typeof stop;
+const leave = 5;
+type Step = typeof pass | typeof drop | typeof replace | typeof hold | typeof stop | typeof leave;
 
 const refusedText = 'sallyport refused this statement';
 const refusedPortal = 'sallyport refused this';
@@ -234,6 +235,12 @@ export class ClientSide {
         return;
       }
       if (step === stop) return;
+      if (step === leave) {
+        // What came before the good-bye goes first.
+        if (this.#forward(buffer, run, at)) link.leave();
+        else this.#keep(buffer, run, at, end, isOwn);
+        return;
+      }
       if (step === pass) {
         at += available;
         continue;
@@ -392,8 +399,7 @@ export class ClientSide {
           isFinal: true,
         });
       case frontend.terminate:
-        link.leave();
-        return stop;
+        return leave;
       default:
         throw new ProtocolViolation(`unknown message type ${type}`);
     }
@@ -423,8 +429,7 @@ export class ClientSide {
         // The server ignores them while it takes data; forwarded, they would be ambiguous when it fails meanwhile.
         return drop;
       case frontend.terminate:
-        link.end('client_closed');
-        return stop;
+        return leave;
       default:
         throw new ProtocolViolation(`message type ${type} during copy`);
     }
