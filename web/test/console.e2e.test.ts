@@ -515,6 +515,28 @@ test('a failed load says so and can be tried again', async () => {
   await heading(page, 'There is no such page').waitFor();
 });
 
+test('a page that nobody touches stops asking, so that its sign-in can be idle, and goes on at the first touch', async () => {
+  const page = await as(sample.bob);
+  let asked = 0;
+  page.on('request', (request) => {
+    if (request.url().includes('/api/v1/requests')) asked += 1;
+  });
+  await page.clock.install();
+  await page.goto('/requests');
+  await page.getByText('Nothing waits for you').waitFor();
+  await page.clock.runFor(20_000);
+  assert.ok(asked >= 2, 'it asks while somebody is there');
+  await page.clock.fastForward(31 * 60_000);
+  await page.clock.runFor(10_000);
+  const before = asked;
+  await page.clock.runFor(120_000);
+  assert.equal(asked, before, 'it asks no more');
+  const again = page.waitForRequest(/\/api\/v1\/requests/);
+  await page.mouse.move(50, 50);
+  await page.clock.runFor(10_000);
+  await again;
+});
+
 test('the console is used by keyboard alone', async () => {
   addRequest(sample, 'INC-4211 refund stuck');
   const page = await as(sample.bob);
