@@ -15,7 +15,7 @@ export function createMetrics(from: {
   readonly policyFaults: () => number;
 }): Metrics {
   const registry = new Registry();
-  collectDefaultMetrics({ register: registry, prefix: 'sallyport_process_' });
+  collectDefaultMetrics({ register: registry, prefix: 'sallyport_' });
   const registers = [registry];
   new Gauge({
     name: 'sallyport_sessions_open',
