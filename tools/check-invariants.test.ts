@@ -21,6 +21,17 @@ test('what a template fills in reads …, whatever stands in the placeholder', (
   assert.deepEqual(names(`test(\`${mark(1)} \${a ? \`}\${b}\` : '}'} is { refused }\`, f)`), ['… is { refused }']);
 });
 
+test('one test may hold several invariants', () => {
+  const text = `test('${['INVARIANT', '4 and 12:'].join(' ')} cut', f)`;
+  assert.deepEqual(
+    testsIn('a.test.ts', text).map(({ invariant, name }) => [invariant, name]),
+    [
+      [4, 'cut'],
+      [12, 'cut'],
+    ],
+  );
+});
+
 test('a comment names no test', () => {
   assert.deepEqual(names(`// ${mark(1)} closed`), []);
 });

@@ -1,5 +1,5 @@
 /**
- * Which tests hold which invariant: those whose name begins with `INVARIANT n:`. It fails when an invariant of
+ * Which tests hold which invariant: those whose name begins with `INVARIANT n:` (or `INVARIANT n and m:`). It fails when an invariant of
  * docs/threat-model.md has no test, and when a test names an invariant that isn't there. The lists in that document are
  * written from here (tools/generate.ts).
  */
@@ -11,11 +11,10 @@ export type InvariantTest = { readonly invariant: number; readonly name: string;
 
 /** The tests named in one file's text. What a template fills in reads `…`. */
 export function testsIn(file: string, text: string): readonly InvariantTest[] {
-  return [...text.matchAll(/(['"`])INVARIANT (\d+): /g)].map((match) => ({
-    invariant: Number(match[2]),
-    name: readLiteral(text.slice(match.index + match[0].length), match[1] ?? '`'),
-    file,
-  }));
+  return [...text.matchAll(/(['"`])INVARIANT (\d+(?:(?:, | and )\d+)*): /g)].flatMap((match) => {
+    const name = readLiteral(text.slice(match.index + match[0].length), match[1] ?? '`');
+    return (match[2] ?? '').split(/, | and /).map((number) => ({ invariant: Number(number), name, file }));
+  });
 }
 
 /** The rest of a string or template literal, up to its closing quote. */

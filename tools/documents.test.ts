@@ -53,6 +53,8 @@ function faultOf(words: readonly string[]): string | undefined {
       if (!known.some(({ short, long }) => short === name || long === name)) return `no option \`${name}\``;
       continue;
     }
+    // Stands for any command.
+    if (word === 'COMMAND') return undefined;
     const next = command.commands.find((candidate) => candidate.name() === word);
     if (next === undefined && command === program) return `no command \`${word}\``;
     if (next === undefined) continue;

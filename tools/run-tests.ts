@@ -30,14 +30,14 @@ export function testFiles(...patterns: readonly string[]): readonly string[] {
 }
 
 /**
- * Runs the files, at most `concurrency` at a time. Without a number: one more than there are cores, since tests with a
- * database spend much of their time waiting for it.
+ * Runs the files, at most `concurrency` at a time. Without a number: as many as there are cores, up to four. More would be
+ * quicker, but tests that hold a deadline against a real server then fail for want of time.
  */
 export async function runTests(
   phase: string,
   files: readonly string[],
   {
-    concurrency = Math.min(availableParallelism() + 1, 6),
+    concurrency = Math.min(availableParallelism(), 4),
     say = console.log,
   }: { readonly concurrency?: number; readonly say?: (line: string) => void } = {},
 ): Promise<Totals> {
