@@ -83,9 +83,9 @@ function binaryText(value: Buffer, type: number): string | undefined {
     case oids.int8:
       return sized(8) ? String(value.readBigInt64BE()) : undefined;
     case oids.float4:
-      return sized(4) ? floatText(Math.fround(value.readFloatBE()), 9) : undefined;
+      return sized(4) ? floatText(value.readFloatBE(), 'single') : undefined;
     case oids.float8:
-      return sized(8) ? floatText(value.readDoubleBE(), 17) : undefined;
+      return sized(8) ? floatText(value.readDoubleBE(), 'double') : undefined;
     case oids.text:
     case oids.varchar:
     case oids.bpchar:
@@ -120,11 +120,17 @@ function binaryText(value: Buffer, type: number): string | undefined {
   }
 }
 
-function floatText(value: number, digits: number): string {
+/** The shortest text that reads back as the same number. */
+function floatText(value: number, precision: 'single' | 'double'): string {
   if (Number.isNaN(value)) return 'NaN';
   if (!Number.isFinite(value)) return value > 0 ? 'Infinity' : '-Infinity';
   if (Object.is(value, -0)) return '-0';
-  return digits === 17 ? String(value) : String(Number(value.toPrecision(digits)));
+  if (precision === 'single')
+    for (let digits = 1; digits < 9; digits += 1) {
+      const text = Number(value.toPrecision(digits));
+      if (Math.fround(text) === value) return String(text);
+    }
+  return String(precision === 'single' ? Number(value.toPrecision(9)) : value);
 }
 
 function dateText(days: number): string | undefined {
