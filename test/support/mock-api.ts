@@ -62,6 +62,8 @@ export type MockWorld = {
   passkey: 'touches' | 'stays-away';
   /** Paths that answer 503, and how often. */
   outages: Map<string, number>;
+  /** Where every answer of the API points instead of answering. */
+  redirectTo: string | undefined;
   /** Milliseconds by which the server's clock is ahead. */
   clockAheadMs: number;
   /** What the export sends in place of a copy. */
@@ -86,6 +88,8 @@ export type MockApi = {
   readonly addEntries: (count: number) => Promise<void>;
   /** Faults of the mock itself: an answer that isn't of the contract, for example. */
   readonly faults: unknown[];
+  /** Hears of every request that comes in. */
+  readonly onRequest: (listen: () => void) => void;
   readonly close: () => Promise<void>;
 };
 
@@ -97,6 +101,7 @@ export async function startMockApi(): Promise<MockApi> {
     approver: 'absent',
     passkey: 'touches',
     outages: new Map(),
+    redirectTo: undefined,
     clockAheadMs: 0,
     exportInstead: undefined,
   };
@@ -674,6 +679,10 @@ export async function startMockApi(): Promise<MockApi> {
       world.outages.set(pathname, outage - 1);
       return send(response, 503, { error: { code: 'unavailable', message: 'the store is away' } });
     }
+    if (world.redirectTo !== undefined) {
+      response.writeHead(307, { location: world.redirectTo + (request.url ?? '') }).end();
+      return;
+    }
     if (pathname === '/oauth/token' && request.method === 'POST')
       return send(response, ...(await token(request, new URLSearchParams(body))));
     if (pathname === '/oauth/revoke' && request.method === 'POST') {
@@ -736,6 +745,7 @@ export async function startMockApi(): Promise<MockApi> {
     sessions,
     tokenCounts,
     faults,
+    onRequest: (listen) => void server.on('request', listen),
     expireAccessTokens: () => accessTokens.clear(),
     addRequest: (name, by, reason) => newRequest(people[by], { role: name, seconds: 3600, reason }),
     addGrant: (name, state, seconds) => {
