@@ -10,7 +10,7 @@ import { line } from './screen.ts';
 export async function openInBrowser(cli: Cli, url: string, options: { readonly open: boolean }): Promise<boolean> {
   const command = options.open ? browserCommand(cli) : undefined;
   if (command !== undefined && (await start(command, url))) {
-    line(cli.screen.err, 'Opened in your browser: ', { text: url, colour: 'cyan' });
+    line(cli.screen.err, 'Opened in your browser: ', { text: url, colour: 'dim' });
     return true;
   }
   line(cli.screen.err, 'Open this page in your browser:');

@@ -76,6 +76,8 @@ async function request(cli: Cli, roleName: string | undefined, flags: Flags): Pr
   const asJson = cli.shared().json;
   const said = waits || asJson ? err : out;
   if (!asJson) {
+    // Apart from the questions, where there were any.
+    if (flags.reason === undefined) line(said);
     line(said, 'Asked for ', { text: filed.role, colour: 'bold' }, ` for ${span(filed.seconds * 1000)}`);
     fields(said, [
       ['request', filed.id],

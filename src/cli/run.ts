@@ -108,7 +108,8 @@ function usageError(error: CommanderError): CliError {
   const option = /^option `(?:-\w, )?(.*)` argument `(.*)` is invalid\. (.*)$/.exec(first);
   if (option !== null) return refuse(`\`${option[2]}\` is not right for ${option[1]}`, asHint(option[3] ?? ''));
   const argument = /value `(.*)` is invalid for argument `(.*)`\. (.*)$/.exec(first);
-  if (argument !== null) return refuse(`\`${argument[1]}\`: ${asHint(argument[3] ?? '')}`, helps);
+  if (argument !== null)
+    return refuse(`${path.slice('sally '.length)} \`${argument[1]}\`: ${asHint(argument[3] ?? '')}`, helps);
   const excess = /^too many arguments for .*? but got \d+: (.*?)\.?$/.exec(first)?.[1];
   if (excess !== undefined && path.endsWith(' list'))
     return refuse(

@@ -68,7 +68,7 @@ export function table(sink: Sink, head: readonly string[], rows: readonly (reado
     const parts = row.map((cell, i) => {
       const last = i === row.length - 1;
       const text = textOf(cell);
-      const room = sink.columns === undefined || !last ? undefined : Math.max(12, sink.columns - used);
+      const room = sink.columns === undefined || !last ? undefined : Math.max(6, sink.columns - used);
       const shown = room !== undefined && text.length > room ? `${text.slice(0, room - 1)}…` : text;
       used += (widths[i] ?? 0) + gap.length;
       const painted = paint(sink, typeof cell === 'string' ? shown : { text: shown, colour: cell.colour });
