@@ -37,8 +37,8 @@ export type Calling = {
   readonly waiters: Waiters;
   /** Those who are taking a copy of the log. */
   readonly exports: Waiters;
-  /** Ends the connection without an end of the answer, so that the client can tell that something is missing. */
-  readonly cut: (fault: unknown) => void;
+  /** Ends the connection without an end of the answer, so that the client can tell that something is missing; and why, if that is a fault. */
+  readonly cut: (fault?: unknown) => void;
 };
 
 export type Call<E extends Endpoint> = Calling &

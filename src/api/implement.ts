@@ -64,6 +64,8 @@ export function implement(
     return await answerTo(api, c, name, seen, async () => {
       const request = c.req.raw;
       const { app } = api;
+      // The router would run a GET for a HEAD and throw its answer away: an export would never end.
+      if (request.method !== endpoint.method) throw refuse('not_found', 'there is nothing at this address');
       const address = addressOf(api, c);
       const limit = limits[name];
       if (limit?.by === 'address') takeOne(app, limit.what, addressKey(address));
@@ -88,8 +90,8 @@ export function implement(
         const bytes = await readBody(request, mostBytesFor(name));
         input['body'] = parseWith(endpoint.body, parseJson(bytes), 'body');
       }
-      const cut = (fault: unknown) => {
-        report(api, name, fault);
+      const cut = (fault?: unknown) => {
+        if (fault !== undefined) report(api, name, fault);
         c.env.outgoing.destroy();
       };
       const call = {

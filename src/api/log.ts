@@ -68,6 +68,9 @@ async function writeLines(
   call: { readonly signal: AbortSignal; readonly cut: (fault: unknown) => void },
 ): Promise<void> {
   const writer = to.getWriter();
+  // Whoever pulls at the other end may have stopped without a word.
+  const leave = () => void writer.abort().catch(() => undefined);
+  call.signal.addEventListener('abort', leave);
   const encoder = new TextEncoder();
   const line = async (value: object) => {
     await writer.ready;
@@ -76,14 +79,15 @@ async function writeLines(
   try {
     await write({
       write: async (path, bytes) => {
-        if (call.signal.aborted) throw new Error('export the log: the client is gone');
+        call.signal.throwIfAborted();
         await line({ path, data: encodeBase64(bytes) });
       },
     });
     await line({ done: true });
   } catch (fault) {
     // Without its last line, and with the connection cut: nobody can take half a copy for a whole one.
-    if (!call.signal.aborted) call.cut(fault);
+    call.cut(call.signal.aborted ? undefined : fault);
   }
+  call.signal.removeEventListener('abort', leave);
   await writer.close().catch(() => undefined);
 }

@@ -57,6 +57,8 @@ test('the console is one page for every path of its own, with its assets, and no
   assert.equal(plain.headers['content-encoding'], undefined);
   assert.match(plain.text, /^console\.log/);
   assert.equal((await get('/assets/index-1a2b.js', { 'if-none-match': String(plain.headers.etag) })).status, 304);
+  assert.equal((await get('/', { accept: '*/*' })).status, 200);
+  assert.equal((await get('/api/v1/about', {}, 'HEAD')).status, 404);
   const head = await get('/', { accept: 'text/html' }, 'HEAD');
   assert.deepEqual([head.status, head.text], [200, '']);
 
@@ -81,6 +83,7 @@ test('the console is one page for every path of its own, with its assets, and no
     ['POST', '/requests'],
     ['DELETE', '/api/v1/me'],
     ['OPTIONS', '/api/v1/me'],
+    ['PUT', '/'],
     ['GET', '/oauth/token'],
   ] as const)
     assert.equal((await get(path, { accept: 'text/html' }, method)).code, 'not_found', `${method} ${path}`);
@@ -267,6 +270,30 @@ test('a fault is told by a number alone; what went wrong is in the log under it'
   assert.equal(api.faults[0]?.id, id);
   assert.match(String(api.faults[0]?.fault), /access_request/);
   assert.equal(/access_request|select|relation|pg|node_modules/.test(reply.text), false);
+});
+
+test('a use case that takes too long is given up on, and what becomes of it is not lost', async (t) => {
+  const api = await testApi(t, { api: { limits: { deadlineMs: 300 } } });
+  const ada = await api.person('ada', ['engineering']);
+  const held = Promise.withResolvers<void>();
+  const locked = Promise.withResolvers<void>();
+  const blocking = api.ctx.db.transaction().execute(async (trx) => {
+    await trx.selectFrom('principal').select('id').where('id', '=', ada.principal.id).forUpdate().execute();
+    locked.resolve();
+    await held.promise;
+  });
+  await locked.promise;
+  const reply = await api.call(web(ada), 'fileRequest', {
+    body: { role: 'orders/support-read', seconds: 600, reason: 'slow' },
+  });
+  assert.deepEqual([reply.status, reply.code], [503, 'unavailable']);
+  held.resolve();
+  await blocking;
+  for (;;) {
+    const mine = await api.call(web(ada), 'listRequests', { query: {} });
+    if ((mine.json()['items'] as unknown[]).length === 1) break;
+  }
+  assert.deepEqual(api.faults, []);
 });
 
 test('without its database the server says that it is unavailable, and when to try again', async (t) => {

@@ -288,8 +288,19 @@ function createRoutes(api: Api, options: ApiOptions, files: ConsoleFiles): Hono<
       const isPage = !/^\/(?:api|oauth|\.well-known)\//.test(path) && (method === 'GET' || method === 'HEAD');
       const file = isPage ? files.find(path) : undefined;
       if (file !== undefined) return Promise.resolve(fileAnswer(file, headers));
-      const wantsHtml = isPage && (headers.get('accept') ?? '').includes('text/html') && !path.startsWith('/assets/');
-      if (wantsHtml && files.index !== undefined) return Promise.resolve(fileAnswer(files.index, headers));
+      const wantsPage =
+        isPage &&
+        (path === '/' || ((headers.get('accept') ?? '').includes('text/html') && !path.startsWith('/assets/')));
+      if (wantsPage)
+        return Promise.resolve(
+          files.index === undefined
+            ? errorAnswer({
+                code: 'not_found',
+                message: 'the console is not built',
+                hint: 'build it with `npm run build` and start again; the API works without it',
+              })
+            : fileAnswer(files.index, headers),
+        );
       return Promise.resolve(errorAnswer({ code: 'not_found', message: 'there is nothing at this address' }));
     }),
   );
