@@ -371,6 +371,19 @@ test('from the first link to a credential and back, with nothing but HTTP and pa
   assert.deepEqual(api.faults, []);
 });
 
+test('administration takes a passkey that was shown a quarter of an hour ago at most', async (t) => {
+  const api = await testApi(t);
+  const root = await api.person('root', ['administrators']);
+  const invite = { purpose: 'invite_principal', handle: 'ada', name: 'Ada', groups: [] };
+  assert.equal((await api.call(web(root), 'offerProof', { body: invite })).status, 200);
+  api.clock.move(minutes(16));
+  const late = await api.call(web(root), 'offerProof', { body: invite });
+  assert.deepEqual([late.status, late.code], [401, 'fresh_sign_in_needed']);
+  assert.equal((await api.call(web(root), 'listPrincipals', { query: {} })).status, 200, 'looking does not');
+  const again = web({ cookie: await api.signInWeb(root) });
+  assert.equal((await api.call(again, 'offerProof', { body: invite })).status, 200);
+});
+
 /** Counts who listens for changes, so that a test knows when a long poll has begun and ended. */
 function countSubscriptions(api: TestApi) {
   let made = 0;

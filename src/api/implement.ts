@@ -7,6 +7,7 @@ import type { HttpBindings } from '@hono/node-server';
 import type { AppContext, Caller, Refused } from '#app/context.ts';
 import type { Endpoint } from '#contract/endpoint.ts';
 import type { EndpointName } from '#contract/endpoints.ts';
+import type { ErrorCode } from '#contract/errors.ts';
 import type { Limited } from '#identity/rate-limit.ts';
 import { addressKey } from '#identity/rate-limit.ts';
 import { authenticate, refuseForeignBrowsers } from './authenticate.ts';
@@ -215,7 +216,12 @@ function present(
   answered: Answered<unknown>,
   caller: Caller | undefined,
 ): Response {
-  if (answered.kind === 'refused') return errorAnswer(refusalOf(answered, caller));
+  if (answered.kind === 'refused') {
+    const refusal = refusalOf(answered, caller);
+    if (api.checkAnswers && !endpoint.errors.includes(refusal.code) && !anyEndpointsErrors.has(refusal.code))
+      throw new Error(`answer \`${name}\`: the contract doesn't name \`${refusal.code}\` among its errors`);
+    return errorAnswer(refusal);
+  }
   const headers = new Headers({ 'content-type': contentTypeOf(endpoint) });
   if (answered.kind === 'stream') return new Response(answered.body, { headers });
   if (api.checkAnswers) {
@@ -227,6 +233,14 @@ function present(
   const { value } = answered;
   return new Response(endpoint.answerType === 'text/plain' ? String(value) : JSON.stringify(value), { headers });
 }
+
+/** What a use case may answer anywhere; the rest is named by endpoint. */
+const anyEndpointsErrors: ReadonlySet<ErrorCode> = new Set([
+  'invalid_input',
+  'invalid_token',
+  'not_signed_in',
+  'too_many_tries',
+]);
 
 function contentTypeOf(endpoint: Endpoint): string {
   if (endpoint.answerType === undefined) return 'application/json; charset=utf-8';

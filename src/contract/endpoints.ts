@@ -118,6 +118,7 @@ export const endpoints = {
       'too_early',
       'conflict',
       'configuration_refused',
+      'fresh_sign_in_needed',
     ],
   }),
   useProof: endpoint({
@@ -141,6 +142,7 @@ export const endpoints = {
       'too_early',
       'conflict',
       'configuration_refused',
+      'fresh_sign_in_needed',
     ],
   }),
 
@@ -364,7 +366,7 @@ export const endpoints = {
       z.object({ faults: z.array(v.fault) }),
       z.object({ unchanged: z.literal(true) }),
     ]),
-    errors: ['forbidden'],
+    errors: ['forbidden', 'fresh_sign_in_needed'],
   }),
   getPlan: endpoint({
     method: 'GET',
@@ -374,7 +376,7 @@ export const endpoints = {
     params: z.object({ id: v.planId }),
     query: z.object(wait),
     answer: v.planView,
-    errors: ['not_found'],
+    errors: ['not_found', 'forbidden', 'fresh_sign_in_needed'],
   }),
 } as const;
 
