@@ -119,6 +119,7 @@ create table authenticator (
 );
 comment on table authenticator is 'passkeys';
 create index authenticator_of on authenticator (principal);
+create trigger demand_entry before insert on authenticator for each row execute function demand_entry();
 
 create table one_time_link (
   id text primary key,
@@ -133,6 +134,7 @@ create table one_time_link (
   constraint only_the_bootstrap_link_names_nobody check ((kind = 'bootstrap') = (principal is null))
 );
 comment on table one_time_link is 'one-time links to enrol a first passkey; only the hash of the token is kept';
+create trigger demand_entry before insert on one_time_link for each row execute function demand_entry();
 
 create table ceremony (
   id text primary key,
@@ -398,6 +400,7 @@ create table connection_credential (
 );
 comment on table connection_credential is 'login names for the gateway; the password is kept only as a SCRAM verifier';
 create index connection_credential_of on connection_credential (access_grant);
+create trigger demand_entry before insert on connection_credential for each row execute function demand_entry();
 
 create table session (
   id text primary key,
@@ -420,6 +423,7 @@ comment on table session is 'connections of clients to targets';
 create index session_of on session (principal, opened_at);
 create index session_under on session (access_grant);
 create index session_open on session (gateway) where ended_at is null;
+create trigger demand_entry before insert on session for each row execute function demand_entry();
 
 create function refuse_reopening() returns trigger language plpgsql as $$
 begin
