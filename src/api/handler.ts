@@ -1,8 +1,4 @@
-/**
- * HTTP: parse, call the use case, map its outcome; nothing else happens in this folder. The contract says what there is,
- * `handlers.ts` gives each endpoint its function (one missing doesn't compile), `implement.ts` does what all of them need
- * (who calls, from where, how often, how much), `server.ts` puts them behind a socket. This file is the shape of a handler.
- */
+/** The shape of a handler: what it gets, and what it may answer, both by the contract's endpoint. */
 import type { AppContext, Caller, Refused } from '#app/context.ts';
 import type { AnswerOf, Endpoint, ParsedOf } from '#contract/endpoint.ts';
 import type { endpoints, EndpointName } from '#contract/endpoints.ts';

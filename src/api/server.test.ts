@@ -291,7 +291,7 @@ test('a use case that takes too long is given up on, and what becomes of it is n
   await blocking;
   for (;;) {
     const mine = await api.call(web(ada), 'listRequests', { query: {} });
-    if ((mine.json()['items'] as unknown[]).length === 1) break;
+    if (mine.status === 200 && (mine.json()['items'] as unknown[]).length === 1) break;
   }
   assert.deepEqual(api.faults, []);
 });
@@ -310,7 +310,7 @@ test('without its database the server says that it is unavailable, and when to t
 });
 
 test('a stop refuses new connections, ends long polls at once, and lets what is running finish', async (t) => {
-  const api = await testApi(t);
+  const api = await testApi(t, { api: { limits: { stopMs: 60_000 } } });
   const ada = await api.person('ada', ['engineering']);
   const filed = await api.call(web(ada), 'fileRequest', {
     body: { role: 'orders/support-read', seconds: 600, reason: 'to wait for' },
@@ -326,7 +326,7 @@ test('a stop refuses new connections, ends long polls at once, and lets what is 
   assert.equal(reply.json()['state'], 'pending');
   assert.equal(reply.headers.connection, 'close');
   await idle.cut;
-  assert.ok(performance.now() - begun < 1900, 'nothing had to be cut by force');
+  assert.ok(performance.now() - begun < 20_000, 'nothing had to be cut by force');
   await assert.rejects(api.call(stranger, 'about'), /ECONNREFUSED/);
 });
 

@@ -1,4 +1,10 @@
-/** The API and the console behind one listener: connections and their limits, routing, headers, and an orderly end. */
+/**
+ * HTTP: parse, call the use case, map its outcome; nothing else happens in this folder. The contract says what there is;
+ * `handlers.ts` gives each endpoint its function (one missing doesn't compile), from a file for each group of endpoints;
+ * `implement.ts` does for all of them what stands before a use case (who calls, from where, how often, how much);
+ * `present.ts` turns what the use cases answer into the contract's JSON. This file puts it all, and the console, behind one
+ * listener: connections and their limits, routing, headers, and an orderly end.
+ */
 import { createServer, type Server } from 'node:http';
 import { createServer as createTlsServer, type Server as TlsServer } from 'node:https';
 import { isIP, type AddressInfo, type Socket } from 'node:net';
