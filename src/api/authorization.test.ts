@@ -10,6 +10,7 @@ import { newMachine, stranger, testApi, web, type As, type TestApi } from '#test
 import { fileRequest } from '#app/file-request.ts';
 import { makePlan } from '#app/make-plan.ts';
 import { offerProof } from '#app/offer-proof.ts';
+import { openSession } from '#app/open-session.ts';
 import { sequenceLog } from '#app/sequence-log.ts';
 import { endpoints, type EndpointName } from '#contract/endpoints.ts';
 import { encodeBase64Url } from '#core/base64.ts';
@@ -328,8 +329,6 @@ async function populate(api: TestApi) {
 
 async function openSessionRow(api: TestApi, owner: TestPerson, grant: GrantId): Promise<string> {
   const { ctx } = api;
-  const now = ctx.clock.now();
-  const columns = await ctx.db.selectFrom('access_grant').selectAll().where('id', '=', grant).executeTakeFirstOrThrow();
   const made = await api.call(web({ cookie: await api.signInWeb(owner) }), 'issueCredential', {
     params: { id: grant },
   });
@@ -339,27 +338,14 @@ async function openSessionRow(api: TestApi, owner: TestPerson, grant: GrantId): 
     .selectAll()
     .where('access_grant', '=', grant)
     .executeTakeFirstOrThrow();
-  const id = newId('session', { now, random: ctx.random });
-  await ctx.db
-    .insertInto('session')
-    .values({
-      id,
-      access_grant: grant,
-      credential: credential.id,
-      principal: owner.principal.id,
-      role: columns.role,
-      gateway: 'gw',
-      opened_at: now,
-      client_address: '127.0.0.1',
-      application: 'psql',
-      ended_at: null,
-      how: null,
-      word: null,
-      statements: 0,
-      entry: credential.entry,
-    })
-    .execute();
-  return id;
+  const answer = await openSession(ctx, {
+    credential: credential.id,
+    client: { address: '127.0.0.1', port: 50_000, applicationName: 'psql', tls: true },
+    database: 'orders',
+    gatewayId: 'gw',
+  });
+  assert.ok(answer.kind === 'opened');
+  return answer.session.id;
 }
 
 const madeUp = (w: World, kind: 'request' | 'grant' | 'session' | 'principal') =>
