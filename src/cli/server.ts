@@ -4,6 +4,7 @@
  * refreshed once and the request sent again.
  */
 import { readFileSync } from 'node:fs';
+import { resolve } from 'node:path';
 import tls from 'node:tls';
 import { createClient, parseError, urlOf, type Client, type HttpRequest } from '#contract/client.ts';
 import type { Endpoint } from '#contract/endpoint.ts';
@@ -56,20 +57,36 @@ export const notSignedIn = (url: string): CliError =>
 
 /** Makes Node trust the CA of a file as well, for the whole process: the CLI talks to one server. */
 export function trustCa(cli: Cli, url: string, known: string | undefined): string | undefined {
-  const file = cli.env['SALLY_CA_FILE'] ?? known;
+  const named = cli.env['SALLY_CA_FILE'];
+  const file = named === undefined || named === '' ? known : resolve(named);
   if (!url.startsWith('https:')) return file;
   // What the organisation put into the system's store counts as well as what Node brings along.
-  const extra = tls.getCACertificates('system');
-  if (file !== undefined && file !== '')
+  const roots = [...tls.getCACertificates('default'), ...tls.getCACertificates('system')];
+  const hint = 'SALLY_CA_FILE names a PEM file with the root that the server’s certificate chains to';
+  if (file !== undefined)
     try {
-      extra.push(readFileSync(file, 'utf8'));
+      const pem = readFileSync(file, 'utf8');
+      // Node skips over what is no certificate without a word.
+      if (!pem.includes('-----BEGIN CERTIFICATE-----')) throw new Error('there is no certificate in it');
+      roots.push(pem);
     } catch (cause) {
-      throw new CliError('usage', `read the CA certificate \`${file}\`: ${codeOf(cause) ?? 'it can’t be read'}`, {
-        hint: 'SALLY_CA_FILE names a PEM file with the root that the server’s certificate chains to',
-        cause,
-      });
+      throw new CliError(
+        'usage',
+        `read the CA certificate \`${file}\`: ${codeOf(cause) ?? (cause instanceof Error ? cause.message : String(cause))}`,
+        {
+          hint,
+          cause,
+        },
+      );
     }
-  if (extra.length > 0) tls.setDefaultCACertificates([...tls.getCACertificates('default'), ...extra]);
+  try {
+    tls.setDefaultCACertificates(roots);
+  } catch (cause) {
+    throw new CliError('usage', `trust the CA certificate \`${file ?? ''}\`: it is no certificate in PEM`, {
+      hint,
+      cause,
+    });
+  }
   return file;
 }
 

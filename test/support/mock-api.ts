@@ -6,6 +6,7 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { EventEmitter, once } from 'node:events';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import { createServer as createTlsServer } from 'node:https';
 import { calculateJwkThumbprint, EmbeddedJWK, jwtVerify } from 'jose';
 import type { z } from 'zod';
 import type { Endpoint, ParsedOf } from '#contract/endpoint.ts';
@@ -93,7 +94,9 @@ export type MockApi = {
   readonly close: () => Promise<void>;
 };
 
-export async function startMockApi(): Promise<MockApi> {
+export async function startMockApi(
+  options: { readonly tls?: { readonly key: string; readonly cert: string } } = {},
+): Promise<MockApi> {
   const changes = new EventEmitter().setMaxListeners(0);
   const world: MockWorld = {
     person: 'ada',
@@ -715,7 +718,7 @@ export async function startMockApi(): Promise<MockApi> {
     response.writeHead(200, { 'content-type': e.answerType }).end(answer);
   }
 
-  const server = createServer((request, response) => {
+  const listener = (request: IncomingMessage, response: ServerResponse) => {
     handle(request, response).catch((error: unknown) => {
       if (error instanceof Refusal)
         return send(response, errorStatus[error.code], {
@@ -728,12 +731,13 @@ export async function startMockApi(): Promise<MockApi> {
       faults.push(error);
       return send(response, 500, { error: { code: 'fault', message: 'something went wrong' } });
     });
-  });
+  };
+  const server = options.tls === undefined ? createServer(listener) : createTlsServer(options.tls, listener);
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   const address = server.address();
   if (address === null || typeof address === 'string') throw new Error('a TCP listener has a port');
-  url = `http://127.0.0.1:${address.port}`;
+  url = options.tls === undefined ? `http://127.0.0.1:${address.port}` : `https://localhost:${address.port}`;
 
   return {
     url,
