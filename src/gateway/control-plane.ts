@@ -132,7 +132,9 @@ export type EndReason =
   | 'journal_failed'
   | 'client_closed'
   | 'target_closed'
-  | 'protocol_violation';
+  | 'protocol_violation'
+  /** A fault of the gateway's own. */
+  | 'fault';
 
 export type GatewayChange =
   | { readonly kind: 'heartbeat'; readonly at: Instant }

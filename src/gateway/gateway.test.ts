@@ -450,3 +450,41 @@ test('a cancel request with a wrong key cancels nothing', async (t) => {
   }
   assert.equal((await slow).rows[0].one, 1);
 });
+
+test('INVARIANT 12: a killed gateway that comes back uses the login of a grant that is still active, and drops it at its end', async (t) => {
+  const g = await gatewayFor(t);
+  const login = g.give(supportRead);
+  const user = loginName(login.grant);
+  await (await g.connect(login)).end();
+  // What a kill leaves behind: the login, with a password that nobody knows any more.
+  await g.restart();
+  await target.query(`create role "${user}" login password 'lost'`);
+  const client = await g.connect(login);
+  assert.equal((await client.query('select count(*)::int as n from orders')).rows[0].n, 180);
+  g.controlPlane.endGrant(login.grant);
+  await until('it is gone', async () => (await loginsLeft()).length === 0);
+});
+
+test('a login that somebody changed on the target is made anew for the next session', async (t) => {
+  const g = await gatewayFor(t);
+  const login = g.give({ ...supportRead, maxConnections: 2 });
+  await (await g.connect(login)).end();
+  await target.query(`alter role "${loginName(login.grant)}" password 'other'`);
+  await assert.rejects(g.connect(login), { code: '08006' });
+  const clients = await Promise.all([g.connect(login), g.connect(login)]);
+  await assert.rejects(g.connect(login), { code: '53300', message: /too many connections/ });
+  await Promise.all(clients.map((client) => client.end()));
+});
+
+test('INVARIANT 12: a login that an earlier life of the gateway made goes with its grant as well', async (t) => {
+  const g = await gatewayFor(t);
+  const login = g.give(supportRead);
+  await target.query(`create role "${loginName(login.grant)}" login`);
+  await g.gateway.reconcile();
+  assert.ok(
+    (await loginsLeft()).some((l) => l.rolname === loginName(login.grant)),
+    'the grant is active: it stays',
+  );
+  g.controlPlane.endGrant(login.grant);
+  await until('it is gone', async () => (await loginsLeft()).length === 0);
+});

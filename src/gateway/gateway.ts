@@ -109,7 +109,11 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
 
   const endGrant = (grant: GrantId) => {
     judge.forgetGrant(grant);
-    own(provisioner.drop(grant), 'login could not be dropped');
+    const drop = async () => {
+      // Made by an earlier life of this gateway, or by another one.
+      if (!(await provisioner.drop(grant))) await reconcile();
+    };
+    own(drop(), 'login could not be dropped');
   };
   const onChange = (change: GatewayChange): void => {
     heardAt = clock.now();
@@ -180,6 +184,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     if (isStopping) return;
     pulse = timers.setTimer(1000, beat);
     const now = clock.now();
+    supervisor.sweep();
     // INVARIANT 4: without the control plane nobody would tell us of a revocation.
     if (now - heardAt > graceMs && !isLost) {
       isLost = true;

@@ -36,6 +36,8 @@ export type Supervisor = {
   readonly cut: (which: Which, reason: EndReason, message?: string) => Promise<number>;
   /** The deadline of all sessions under a grant moves, in either direction. */
   readonly moveDeadline: (grant: GrantId, to: Instant) => void;
+  /** Cuts whoever is behind the deadline although the timer hasn't fired: a clock may be set, a machine may sleep. */
+  readonly sweep: () => void;
   readonly sessions: () => readonly AuthorizedSession[];
   readonly deadlineOf: (session: SessionId) => Instant | undefined;
 };
@@ -122,6 +124,10 @@ export function createSupervisor(context: { readonly clock: Clock; readonly time
         expire(entry);
       }
     },
+    sweep() {
+      const now = clock.now();
+      for (const entry of byId.values()) if (entry.deadline <= now) expire(entry);
+    },
     sessions: () => [...byId.values()].map(({ session }) => session),
     deadlineOf: (session) => byId.get(session)?.deadline,
   };
@@ -139,10 +145,17 @@ const words: Readonly<Record<EndReason, string>> = {
   client_closed: 'the client closed the connection',
   target_closed: 'the target closed the connection',
   protocol_violation: 'the client broke the protocol',
+  fault: 'something in the gateway failed',
 };
 
 /** Reasons after which asking again makes no sense, or isn't needed. */
-const withoutAdvice = new Set<EndReason>(['control_plane_lost', 'gateway_stopped', 'journal_failed', 'suspended']);
+const withoutAdvice = new Set<EndReason>([
+  'control_plane_lost',
+  'gateway_stopped',
+  'journal_failed',
+  'suspended',
+  'fault',
+]);
 
 /** Shown by the client when its session ends. */
 export function endedMessage(session: AuthorizedSession, reason: EndReason, at: Instant): string {

@@ -43,6 +43,7 @@ type Step = typeof pass | typeof drop | typeof replace | typeof hold | typeof st
 
 const refusedText = 'sallyport refused this statement';
 const refusedPortal = 'sallyport refused this';
+const maxUnanswered = 65_536;
 /** Values longer than this are cut in the record. */
 const maxRecordedValue = 16_384;
 
@@ -122,7 +123,7 @@ export class ClientSide {
   };
 
   #violation(error: unknown): void {
-    if (!(error instanceof ProtocolViolation)) throw error;
+    if (!(error instanceof ProtocolViolation)) return this.#link.failed(error);
     this.#link.end('protocol_violation', `sallyport: protocol violation: ${error.message}`);
   }
 
@@ -338,6 +339,8 @@ export class ClientSide {
     if (link.isMarked) return stop;
     if (link.isCopyIn) return this.#copyMessage(type, buffer, at, end, length);
     if (this.#waitsForCopyAnswer()) return this.#waitForAnswer();
+    // Somebody sends and sends and takes no answers: the queue has a bound.
+    if (link.exchange.size > maxUnanswered && link.exchange.last?.kind !== 'names') return this.#waitForAnswer();
     if (link.isSkipping && type !== frontend.sync && type !== frontend.terminate) {
       // The server would read and drop it.
       this.#discarding = at + length - end;

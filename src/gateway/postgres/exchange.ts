@@ -79,6 +79,10 @@ export class Exchange {
     return this.#first === this.#items.length;
   }
 
+  get size(): number {
+    return this.#items.length - this.#first;
+  }
+
   get head(): Pending | undefined {
     return this.#items[this.#first];
   }

@@ -49,6 +49,8 @@ export type Link = {
   bytesOut: number;
   /** The client has said good-bye; what it sent before is still done. */
   readonly leave: () => void;
+  /** A fault of ours: ends this session, and no other. */
+  readonly failed: (error: unknown) => void;
   readonly end: (reason: EndReason, message?: string) => void;
 };
 

@@ -109,6 +109,8 @@ export async function listen(options: ListenOptions, context: OpenContext): Prom
       (outcome) => {
         clearTimeout(timer);
         over();
+        // The supervisor has it now.
+        if (outcome === 'opened') sockets.delete(socket);
         if (outcome === 'wrong_password') noteFailure(address);
         if (outcome !== 'opened' && outcome !== 'cancelled') {
           events.connectionRefused(outcome, address);

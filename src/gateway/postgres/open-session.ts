@@ -100,6 +100,8 @@ export async function openSession(
   const { session } = answer;
   const opening = new AbortController();
   let proxy: Proxy | undefined;
+  let reached: Upstream | undefined;
+  let forgetKey = (): void => {};
   let cutBefore: { readonly reason: EndReason; readonly message: string } | undefined;
   // From here on the session exists, so whatever ends it is written down, and a revocation reaches it.
   const { release } = context.supervisor.admit({
@@ -130,18 +132,16 @@ export async function openSession(
   try {
     const signal = AbortSignal.any([opening.signal, AbortSignal.timeout(openTimeoutMs)]);
     const { upstream, databaseRole, access } = await reach(session, startup, context, signal);
-    if (cutBefore !== undefined || socket.destroyed) {
-      upstream.endpoint.destroy();
-      throw cutBefore === undefined
-        ? new Error('client closed the connection')
-        : new TargetFault('target_refused', 'cut');
-    }
+    reached = upstream;
+    if (cutBefore !== undefined) throw new TargetFault('target_refused', 'cut');
+    if (socket.destroyed) throw new Error('client closed the connection');
     const cancel = () => {
       // What can't be recorded isn't done, a cancel neither.
       if (proxy?.isRunning() !== true || !proxy.noteCancel()) return;
       cancelQuietly(upstream);
     };
     const key = context.cancels.register(cancel, arrival.minorVersion >= 2 ? 32 : 4);
+    forgetKey = key.release;
     const hello = [encodeAuthenticationOk()];
     for (const [name, value] of upstream.parameters) hello.push(encodeParameterStatus(name, value));
     hello.push(encodeBackendKeyData(key.processId, key.secretKey), encodeReadyForQuery('I'));
@@ -161,6 +161,7 @@ export async function openSession(
       limits: context.limits,
       strict: context.strict,
       cancelUpstream: () => cancelQuietly(upstream),
+      onFault: (error) => context.events.fault('session failed', error),
       onEnd: (reason, totals) => {
         release();
         key.release();
@@ -170,6 +171,8 @@ export async function openSession(
     context.events.sessionOpened(session, performance.now() - startedAt);
     return 'opened';
   } catch (error) {
+    reached?.endpoint.destroy();
+    forgetKey();
     if (cutBefore !== undefined) {
       neverStarted(cutBefore.reason, cutBefore.message);
       refuse('57P01', cutBefore.message);
@@ -181,9 +184,15 @@ export async function openSession(
     }
     // The person gets the outcome; what the target said is for the operator.
     context.events.targetFailed(session.role.resource, error);
-    const message = `sallyport: no connection to \`${session.role.resource}\` could be opened`;
+    const isFull = error instanceof TargetFault && error.sqlState === '53300';
+    const message = isFull
+      ? `sallyport: too many connections at once under \`${session.role.name}\``
+      : `sallyport: no connection to \`${session.role.resource}\` could be opened`;
+    // A login that the target no longer takes was changed or dropped by somebody.
+    if (!isFull) context.provisioner.renew(session.grant);
     neverStarted('target_closed', message);
-    refuse('08006', message, 'The operator of the gateway can see why.');
+    if (isFull) refuse('53300', message, 'Close one of the others.');
+    else refuse('08006', message, 'The operator of the gateway can see why.');
     return 'target_failed';
   }
 }
@@ -194,6 +203,8 @@ async function reach(session: AuthorizedSession, startup: StartupAsk, context: O
   if (access === undefined) throw new TargetFault('target_misconfigured', 'resource is not registered');
   if (startup.database !== access.database)
     throw new TargetFault('target_refused', `database \`${startup.database}\` is not the one of the resource`);
+  // A grant that has ended meanwhile gets no login.
+  signal.throwIfAborted();
   const login = await orAborted(context.provisioner.login(session, access), signal);
   const upstream = await openUpstream(
     access,

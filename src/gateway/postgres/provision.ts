@@ -18,6 +18,7 @@ import type { GatewayEvent } from '../records.ts';
 import type { Timers } from '../timers.ts';
 import { openAdmin, quoteIdentifier, quoteLiteral, sqlStateOf, type Admin } from './admin.ts';
 import { convergeRole, databaseRoleName, isReadOnly } from './database-role.ts';
+import { TargetFault } from './target-address.ts';
 
 export type Login = {
   readonly user: string;
@@ -28,10 +29,15 @@ export type Login = {
 export type Provisioner = AsyncDisposable & {
   /** The login of a session's grant, made when it isn't there. Throws `TargetFault` or what the server said. */
   readonly login: (session: AuthorizedSession, access: TargetAccess) => Promise<Login>;
+  /** The target did not take the login: it is made anew for the next session. */
+  readonly renew: (grant: GrantId) => void;
   /** The grant's end has moved: so does `valid until`. */
   readonly extend: (grant: GrantId, endsAt: Instant) => void;
-  /** Drops the grant's login, again and again until it is gone. Resolves after the first try. */
-  readonly drop: (grant: GrantId) => Promise<void>;
+  /**
+   * Drops the grant's login, again and again until it is gone. Resolves after the first try. False: this gateway has made
+   * none; one of an earlier life is found by `reconcile`.
+   */
+  readonly drop: (grant: GrantId) => Promise<boolean>;
   /** Grants that have a login made by this gateway. */
   readonly grants: () => readonly GrantId[];
   /** Drops every login on the target that belongs to no active grant. */
@@ -48,6 +54,7 @@ const iterations = 4096;
 const convergeEveryMs = 60_000;
 
 type Made = {
+  isStale: boolean;
   readonly login: Promise<Login>;
   readonly resource: ResourceName;
   readonly access: TargetAccess;
@@ -108,14 +115,26 @@ export function createProvisioner(context: {
     await dropping.get(user)?.catch(() => {});
     const quoted = quoteIdentifier(user);
     const attributes = [
-      'login noinherit nosuperuser nocreatedb nocreaterole noreplication nobypassrls',
+      'login noinherit',
       `connection limit ${role.maxConnections}`,
       `password ${quoteLiteral(verifierFromKeys(keys, salt, iterations))}`,
       `valid until ${quoteLiteral(formatInstant(endsAt))}`,
     ].join(' ');
     await admin.transaction(async (query) => {
-      const found = await query('select from pg_roles where rolname = $1', [user]);
-      await query(`${found.length === 0 ? 'create' : 'alter'} role ${quoted} ${attributes}`);
+      const [found] = await query(
+        `select rolsuper or rolcreaterole or rolcreatedb or rolreplication or rolbypassrls as more,
+                array(select g.rolname::text from pg_auth_members m join pg_roles g on g.oid = m.roleid
+                      where m.member = r.oid and g.rolname <> $2) as groups
+         from pg_roles r where rolname = $1`,
+        [user, databaseRole],
+      );
+      // One of an earlier life of this gateway, or one that somebody has touched since.
+      if (found?.['more'] === true)
+        throw new TargetFault('target_refused', `login \`${user}\` has attributes that nobody declared`);
+      for (const group of (found?.['groups'] ?? []) as string[])
+        await query(`revoke ${quoteIdentifier(group)} from ${quoted}`);
+      // A new role has none of the attributes, and only a superuser may say so of one that is there.
+      await query(`${found === undefined ? 'create' : 'alter'} role ${quoted} ${attributes}`);
       const [version] = await query(`select current_setting('server_version_num')::int as number`);
       const options = Number(version?.['number']) >= 160_000 ? ' with inherit false, set true, admin false' : '';
       await query(`grant ${quoteIdentifier(databaseRole)} to ${quoted}${options}`);
@@ -171,11 +190,17 @@ export function createProvisioner(context: {
     grants: () => [...made.keys()],
     login(session, access) {
       const known = made.get(session.grant);
-      if (known !== undefined) return known.login;
+      if (known?.isStale === false)
+        return Promise.all([known.login, makeTrue(adminOf(access), session.role)]).then(([login]) => login);
       const login = make(session, access);
-      made.set(session.grant, { login, resource: access.resource, access });
-      login.catch(() => made.delete(session.grant));
+      const entry: Made = { login, resource: access.resource, access, isStale: false };
+      made.set(session.grant, entry);
+      login.catch(() => (entry.isStale = true));
       return login;
+    },
+    renew(grant) {
+      const known = made.get(grant);
+      if (known !== undefined) known.isStale = true;
     },
     extend(grant, endsAt) {
       const known = made.get(grant);
@@ -199,10 +224,11 @@ export function createProvisioner(context: {
     },
     async drop(grant) {
       const known = made.get(grant);
-      if (known === undefined) return;
+      if (known === undefined) return false;
       made.delete(grant);
       await known.login.catch(() => {});
       await dropUntilGone(known, loginName(grant), 0);
+      return true;
     },
     async reconcile(resource) {
       const access = await controlPlane.resourceTarget(resource);

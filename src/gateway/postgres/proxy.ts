@@ -41,6 +41,7 @@ export function startProxy(options: {
   readonly strict: boolean;
   /** Cancels upstream what runs, without waiting for it. */
   readonly cancelUpstream: () => void;
+  readonly onFault: (error: unknown) => void;
   readonly onEnd: (reason: EndReason, totals: { bytesIn: number; bytesOut: number; statements: number }) => void;
 }): Proxy {
   const { session, access, client, target, journal, judge, clock } = options;
@@ -129,9 +130,14 @@ export function startProxy(options: {
     bytesIn: 0,
     bytesOut: 0,
     leave: () => {
+      if (hasEnded) return;
       if (exchange.isEmpty) return end('client_closed');
       hasLeft = true;
       target.write(encodeTerminate());
+    },
+    failed: (error) => {
+      options.onFault(error);
+      end('fault');
     },
     end,
   };

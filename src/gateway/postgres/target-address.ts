@@ -7,9 +7,12 @@ import { isIP } from 'node:net';
 import type { TargetAccess } from '../control-plane.ts';
 
 export class TargetFault extends Error {
+  /** What the server said, when it said something. */
+  readonly sqlState: string | undefined;
   readonly code: 'target_unreachable' | 'target_refused' | 'target_misconfigured';
-  constructor(code: TargetFault['code'], message: string, options?: ErrorOptions) {
+  constructor(code: TargetFault['code'], message: string, options: ErrorOptions & { sqlState?: string } = {}) {
     super(message, options);
+    this.sqlState = options.sqlState;
     this.code = code;
     this.name = 'TargetFault';
   }

@@ -53,8 +53,8 @@ export class TargetSide {
         this.#process(whole, whole.length);
       }
     } catch (error) {
-      if (!(error instanceof ProtocolViolation)) throw error;
-      link.end('target_closed', `sallyport: the target broke the protocol: ${error.message}`);
+      if (!(error instanceof ProtocolViolation)) link.failed(error);
+      else link.end('target_closed', `sallyport: the target broke the protocol: ${error.message}`);
       return false;
     }
     link.target.lendTo(link.client);

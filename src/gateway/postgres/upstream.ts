@@ -151,7 +151,8 @@ function createHandshake(options: {
         return;
       case backend.errorResponse: {
         const fields = decodeErrorFields(body);
-        throw new TargetFault('target_refused', `target refused: ${fields.get('M') ?? ''} (${fields.get('C') ?? ''})`);
+        const sqlState = fields.get('C') ?? '';
+        throw new TargetFault('target_refused', `target refused: ${fields.get('M') ?? ''} (${sqlState})`, { sqlState });
       }
       case backend.readyForQuery:
         if (!isAuthenticated || key === undefined) throw new ProtocolViolation('server is ready without a login');

@@ -7,6 +7,7 @@ import * as frontend from './frontend.ts';
 import {
   decodeStartupPacket,
   encodeCancelRequest,
+  encodeGssEncRequest,
   encodeSslRequest,
   encodeStartup,
   startupLengthAt,
@@ -77,6 +78,9 @@ test('rows, tags, errors and row descriptions', () => {
   const error = { severity: 'ERROR', sqlState: '42501', message: 'no', hint: 'ask', position: 3 } as const;
   const fields = backend.decodeErrorFields(body(backend.encodeErrorResponse(error)));
   assert.deepEqual(Object.fromEntries(fields), { S: 'ERROR', V: 'ERROR', C: '42501', M: 'no', H: 'ask', P: '3' });
+  const notice = backend.decodeErrorFields(body(backend.encodeNoticeResponse({ ...error, severity: 'NOTICE' })));
+  assert.equal(notice.get('S'), 'NOTICE');
+  assert.equal(body(frontend.encodeCopyFail('enough')).cstring(), 'enough');
   const columns = [{ name: 'id', type: 23 }];
   assert.deepEqual(backend.decodeRowDescription(body(backend.encodeRowDescription(columns))), [
     { name: 'id', type: 23, format: 0 },
@@ -95,6 +99,7 @@ test('start-up packets', () => {
     parameters,
   });
   assert.deepEqual(decodeStartupPacket(encodeSslRequest()), { kind: 'ssl_request' });
+  assert.deepEqual(decodeStartupPacket(encodeGssEncRequest()), { kind: 'gssenc_request' });
   const secretKey = Buffer.from('0123456789');
   assert.deepEqual(decodeStartupPacket(encodeCancelRequest(7, secretKey)), {
     kind: 'cancel_request',
