@@ -1,7 +1,7 @@
 /** A session: one connection of one client to one resource under exactly one grant. */
 import type { Allow } from './decision.ts';
 import { isLive, type Grant } from './grant.ts';
-import type { CredentialId, GrantId, PrincipalId, SessionId } from './ids.ts';
+import type { CredentialId, GrantId, SessionId } from './ids.ts';
 import type { Instant } from './instant.ts';
 import type { PrincipalRef } from './principal.ts';
 import type { Role } from './role.ts';
@@ -56,23 +56,3 @@ export function authorizeSession(
   // The one place that may make this value: everything the type promises was checked above.
   return { kind: 'authorized', session: session as typeof session & Pick<AuthorizedSession, typeof authorized> };
 }
-
-export type SessionEnd =
-  | 'client_left'
-  | 'grant_ended'
-  | 'target_left'
-  | 'refused'
-  | 'gateway_stopped'
-  | 'gateway_died'
-  | 'fault';
-
-export type Session = {
-  readonly id: SessionId;
-  readonly grant: GrantId;
-  readonly principal: PrincipalId;
-  readonly openedAt: Instant;
-  readonly client: { readonly address: string; readonly application: string | undefined };
-} & (
-  | { readonly state: 'open' }
-  | { readonly state: 'ended'; readonly endedAt: Instant; readonly how: SessionEnd; readonly word: string }
-);

@@ -26,16 +26,6 @@ export type StoredAssertion = {
 /** The member `proof` of the content of an entry that a person's passkey has brought about. */
 export type ProofEvidence = { readonly object: ProofObject; readonly assertion: StoredAssertion };
 
-/** The public facts of an `authenticator.enrolled` entry; its subjects name `principal` and `authenticator`. */
-export type EnrolledFacts = {
-  /** base64url. */
-  readonly credentialId: string;
-  /** COSE_Key, base64url. */
-  readonly publicKey: string;
-  readonly rpId: string;
-  readonly origins: readonly string[];
-};
-
 /** The evidence in the content of an entry, or undefined when there is none or it isn't well-formed. */
 export function parseProofEvidence(value: unknown): ProofEvidence | undefined {
   const { object, assertion, ...rest } = recordOf(value) ?? {};

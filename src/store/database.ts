@@ -111,11 +111,6 @@ export function sqlState(error: unknown): string | undefined {
   return error instanceof pg.DatabaseError ? error.code : undefined;
 }
 
-/** Name of the constraint that an error from the server says was broken. */
-export function brokenConstraint(error: unknown): string | undefined {
-  return error instanceof pg.DatabaseError ? error.constraint : undefined;
-}
-
 /** 40001 serialization_failure, 40P01 deadlock_detected (PostgreSQL, appendix A). */
 function isRetryable(error: unknown): boolean {
   const state = sqlState(error);

@@ -12,9 +12,6 @@ const seconds = (n: number) => n * 1000;
 export const meQuery = (api: Client) =>
   queryOptions({ queryKey: ['me'], queryFn: ({ signal }) => api.me(undefined, signal), staleTime: seconds(30) });
 
-export const aboutQuery = (api: Client) =>
-  queryOptions({ queryKey: ['about'], queryFn: ({ signal }) => api.about(undefined, signal), staleTime: Infinity });
-
 export const rolesQuery = (api: Client) =>
   queryOptions({ queryKey: ['roles'], queryFn: ({ signal }) => api.listRoles(undefined, signal) });
 
