@@ -287,6 +287,9 @@ function createRoutes(api: Api, options: ApiOptions, files: ConsoleFiles): Hono<
   addOauth(hono, api);
   addOperations(hono, api, options);
 
+  // Routes answer for their own faults; whatever is left is told in the same way, and not on the standard error.
+  hono.onError((fault, c) => answerTo(api, c, 'router', {}, () => Promise.reject(fault)));
+
   hono.notFound((c) =>
     answerTo(api, c, 'console', {}, () => {
       const { method, headers } = c.req.raw;
