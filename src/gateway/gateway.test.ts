@@ -5,7 +5,7 @@ import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { after, test, type TestContext } from 'node:test';
 import { promisify } from 'node:util';
-import type { Client } from 'pg';
+import pg, { type Client } from 'pg';
 import { testTarget } from '#test/support/postgres.ts';
 import { encodeStartup } from '#wire/postgres/startup.ts';
 import { createTestingDisk } from './_testing-disk.ts';
@@ -20,6 +20,17 @@ async function gatewayFor(t: TestContext, options: Partial<GatewayOptions> = {})
   const gateway = await startTestingGateway(target, tmpdir(), options);
   t.after(() => gateway.stop());
   return gateway;
+}
+
+/** As the gateway's administrator: since 16 only who made a role may drop it. */
+async function asAdmin(...texts: string[]): Promise<void> {
+  const admin = new pg.Client(target.login(target.adminUser, target.adminPassword));
+  await admin.connect();
+  try {
+    for (const text of texts) await admin.query(text);
+  } finally {
+    await admin.end();
+  }
 }
 
 const loginsLeft = async () =>
@@ -128,9 +139,8 @@ test('INVARIANT 4: a gateway that has lost the control plane cuts, and opens not
 
 test('INVARIANT 12: what a killed gateway left on the target is dropped by the next one', async (t) => {
   const g = await gatewayFor(t);
-  await target.query(`create role "sally_l_leftover" login`);
-  await target.query(`create role "sally_l_busy" login password 'x'`);
-  await target.query(`grant select on orders to sally_l_busy`).catch(() => {});
+  await asAdmin(`create role sally_l_leftover login`, `create role sally_l_busy login password 'x'`);
+  await target.query(`grant select on orders to sally_l_busy`);
   await g.gateway.reconcile();
   const left = (await loginsLeft()).map((l) => l.rolname);
   assert.ok(!left.includes('sally_l_leftover'));
@@ -372,9 +382,10 @@ test('a slow client holds up the target, not the memory', async (t) => {
   const query = client.query(`select repeat('x', 1000000) from generate_series(1, 300)`);
   await g.event('statement.begun');
   stream.pause();
-  const before = process.memoryUsage().rss;
+  const before = process.memoryUsage().external;
   await new Promise((resolve) => setTimeout(resolve, 700));
-  assert.ok(process.memoryUsage().rss - before < 100e6, '300 MB are not in memory');
+  // Not the resident set: the parsing thread's compiler takes and gives back hundreds of megabytes of its own.
+  assert.ok(process.memoryUsage().external - before < 50e6, '300 MB are not in memory');
   const other = await g.connect(login);
   assert.equal((await other.query('select 1 as one')).rows[0].one, 1);
   stream.resume();
@@ -458,7 +469,7 @@ test('INVARIANT 12: a killed gateway that comes back uses the login of a grant t
   await (await g.connect(login)).end();
   // What a kill leaves behind: the login, with a password that nobody knows any more.
   await g.restart();
-  await target.query(`create role "${user}" login password 'lost'`);
+  await asAdmin(`create role "${user}" login password 'lost'`);
   const client = await g.connect(login);
   assert.equal((await client.query('select count(*)::int as n from orders')).rows[0].n, 180);
   g.controlPlane.endGrant(login.grant);
@@ -479,7 +490,7 @@ test('a login that somebody changed on the target is made anew for the next sess
 test('INVARIANT 12: a login that an earlier life of the gateway made goes with its grant as well', async (t) => {
   const g = await gatewayFor(t);
   const login = g.give(supportRead);
-  await target.query(`create role "${loginName(login.grant)}" login`);
+  await asAdmin(`create role "${loginName(login.grant)}" login`);
   await g.gateway.reconcile();
   assert.ok(
     (await loginsLeft()).some((l) => l.rolname === loginName(login.grant)),
