@@ -20,6 +20,7 @@ import { startApi } from '#api/server.ts';
 import { startGateway } from '#gateway/gateway.ts';
 import { createRateLimits } from '#identity/rate-limit.ts';
 import { createKeyRing } from '#identity/sealing.ts';
+import type { PolicyFile } from '#policy/engine.ts';
 import { sampleConfigurationText } from '#policy/sample-configuration.ts';
 import { listen, openDatabase, type DatabaseAddress } from '#store/database.ts';
 import { DataDirLock } from '#store/embedded/data-dir-lock.ts';
@@ -156,7 +157,7 @@ export async function startSally(config: ServerConfig, options: StartOptions): P
         },
         { yaml: example.text, policies: example.policies },
       );
-      await keepSampleAddress(yaml, policies);
+      await keepSampleConfiguration(yaml, policies, example.cases);
     }
     await reload();
 
@@ -323,18 +324,17 @@ export async function startSally(config: ServerConfig, options: StartOptions): P
       return target;
     }
 
-    /** The sample's port may differ from start to start; what an administrator changed besides stays. */
-    async function keepSampleAddress(
+    /** In force at the first start, and as files to edit and apply; what an administrator changes in either stays. */
+    async function keepSampleConfiguration(
       text: string,
-      policies: readonly { readonly name: string; readonly text: string }[],
+      policies: readonly PolicyFile[],
+      cases: readonly PolicyFile[],
     ): Promise<void> {
       const files = { file: 'sallyport.yaml', text, policies };
-      const path = join(data, 'sample-configuration', 'sallyport.yaml');
-      if (readPrivateFile(path) === undefined) {
-        writePrivateFile(path, text);
-        for (const policyFile of policies)
-          writePrivateFile(join(data, 'sample-configuration', policyFile.name), policyFile.text);
-      }
+      const folder = join(data, 'sample-configuration');
+      if (readPrivateFile(join(folder, 'sallyport.yaml')) === undefined)
+        for (const { name, text: content } of [...policies, ...cases, { name: 'sallyport.yaml', text }])
+          writePrivateFile(join(folder, name), content);
       const first = await applyFirstConfiguration(app, files);
       if (first.kind === 'faults')
         throw new StartError(
@@ -361,7 +361,8 @@ export async function startSally(config: ServerConfig, options: StartOptions): P
       const path = join(folder, 'port');
       const known = Number(readPrivateFile(path));
       if (Number.isInteger(known) && known > 0 && known < 65_536) return known;
-      const port = await freePort('127.0.0.1', preferredSamplePort);
+      // Who lets the console have any port has no wish for this one either.
+      const port = await freePort('127.0.0.1', config.console.listen.port === 0 ? 0 : preferredSamplePort);
       writePrivateFile(path, `${port}\n`);
       return port;
     }

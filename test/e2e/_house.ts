@@ -20,7 +20,6 @@ export type Ready = {
     readonly database: string;
     readonly adminUser: string;
     readonly adminPasswordFile: string;
-    readonly caFile: string;
   };
   readonly enrolmentLink: { readonly url: string; readonly expiresAt: string } | null;
   readonly logKey: string;

@@ -79,7 +79,7 @@ async function onTarget<T extends pg.QueryResultRow>(
     database: sample.database,
     user: sample.adminUser,
     password: readFileSync(sample.adminPasswordFile, 'utf8').trim(),
-    ssl: { ca: readFileSync(sample.caFile, 'utf8') },
+    ssl: { ca: readFileSync(house.ready().postgres.caFile, 'utf8') },
   });
   await client.connect();
   try {
@@ -302,7 +302,7 @@ try {
   await bob.page.goto('/requests');
   await bob.page.getByRole('link', { name: /ada asks for orders\/support-read/ }).click();
   await bob.page.getByRole('button', { name: 'Approve', exact: true }).click();
-  await bob.page.getByText('You sign exactly this with your passkey').waitFor();
+  await bob.page.getByRole('button', { name: 'Sign with passkey' }).waitFor();
   const signed = await bob.page.getByRole('region', { name: 'Approve this request' }).innerText();
   for (const part of ['ada', 'orders/support-read', '2h', 'INC-4211 refund stuck'])
     assert.ok(signed.includes(part), `what is signed says \`${part}\`:\n${signed}`);
@@ -480,7 +480,7 @@ try {
     database: ready.sample.database,
     user: leaked.rolname,
     password: 'known to the test only',
-    ssl: { ca: readFileSync(ready.sample.caFile, 'utf8') },
+    ssl: { ca: readFileSync(ready.postgres.caFile, 'utf8') },
   });
   await direct.connect();
   direct.on('error', () => undefined);
