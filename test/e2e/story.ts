@@ -372,6 +372,12 @@ try {
     return found.length > 0 ? found : undefined;
   });
   assert.ok(temporary?.rolvaliduntil instanceof Date);
+  const [member] = await onTarget<{ role: string; others: string }>(
+    house,
+    `select min(roleid::regrole::text) as role, count(*)::text as others from pg_auth_members where member = $1::regrole`,
+    [temporary.rolname],
+  );
+  assert.equal(member?.others, '1');
   const privileges = await onTarget<{ what: string; may: boolean }>(
     house,
     `select what, may from (values
@@ -381,7 +387,7 @@ try {
       ('select customers.name', has_column_privilege($1, 'public.customers', 'name', 'select')),
       ('select customers.email', has_column_privilege($1, 'public.customers', 'email', 'select')),
       ('create in public', has_schema_privilege($1, 'public', 'create'))) v (what, may)`,
-    [temporary.rolname],
+    [member.role],
   );
   assert.deepEqual(
     privileges.filter((row) => row.may).map((row) => row.what),
@@ -389,7 +395,7 @@ try {
   );
   seen(
     '6',
-    `the login ${temporary.rolname} is the grant’s own, valid until ${temporary.rolvaliduntil.toISOString()}, and holds exactly the role’s privileges`,
+    `the login ${temporary.rolname} is the grant’s own, valid until ${temporary.rolvaliduntil.toISOString()}, member of ${member.role} alone, which holds exactly the role’s privileges`,
   );
   await open.ended;
 
