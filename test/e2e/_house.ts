@@ -20,6 +20,8 @@ export type Ready = {
     readonly database: string;
     readonly adminUser: string;
     readonly adminPasswordFile: string;
+    readonly socketDir: string;
+    readonly caFile: string;
   };
   readonly enrolmentLink: { readonly url: string; readonly expiresAt: string } | null;
   readonly logKey: string;
