@@ -472,7 +472,15 @@ try {
     return found.length > 0 ? found : undefined;
   });
   assert.ok(leaked !== undefined);
-  await onTarget(house, `alter role ${pg.escapeIdentifier(leaked.rolname)} password 'known to the test only'`);
+  const [secret] = await onTarget<{ rolpassword: string }>(
+    house,
+    'select rolpassword from pg_authid where rolname = $1',
+    [leaked.rolname],
+  );
+  assert.match(secret?.rolpassword ?? '', /^SCRAM-SHA-256\$/);
+  const setPassword = (password: string) =>
+    onTarget(house, `alter role ${pg.escapeIdentifier(leaked.rolname)} password ${pg.escapeLiteral(password)}`);
+  await setPassword('known to the test only');
   const direct = new pg.Client({
     host: ready.sample.host,
     port: ready.sample.port,
@@ -496,6 +504,7 @@ try {
     );
   }
   await direct.end();
+  await setPassword(secret?.rolpassword ?? '');
   process.kill(-(around.child.pid ?? 0), 'SIGINT');
   await around.ended;
   seen('7', 'round the gateway with the temporary login, the database itself refuses the same with 42501');
