@@ -66,9 +66,10 @@ export async function endGrantIn(
     .set({ state: 'ended', ended_at: ended.endedAt, how: ended.how, ended_by: by.who ?? null, entry })
     .where('id', '=', ended.id)
     .execute();
-  const word = [by.handle === undefined ? undefined : `by ${by.handle}`, by.word]
-    .filter((part) => part !== undefined)
-    .join(': ');
+  // Completes "it was revoked …"; who hands back knows who they are.
+  const named = by.handle === undefined || by.how === 'handed_back' ? '' : `by ${by.handle}`;
+  const said = by.word ?? '';
+  const word = named === '' ? (said === '' ? '' : `(${said})`) : said === '' ? named : `${named}: ${said}`;
   await notify(trx, { kind: 'grant_ended', grant: ended.id, how: ended.how, ...(word === '' ? {} : { word }) });
   return ended;
 }

@@ -33,7 +33,7 @@ export type Supervisor = {
   /** Takes charge of a session until `release`. Cuts at once when its deadline has passed. */
   readonly admit: (entry: Cuttable) => { readonly release: () => void };
   /** Resolves with the number of sessions cut. */
-  readonly cut: (which: Which, reason: EndReason, message?: string) => Promise<number>;
+  readonly cut: (which: Which, reason: EndReason, detail?: string) => Promise<number>;
   /** The deadline of all sessions under a grant moves, in either direction. */
   readonly moveDeadline: (grant: GrantId, to: Instant) => void;
   /** Cuts whoever is behind the deadline although the timer hasn't fired: a clock may be set, a machine may sleep. */
@@ -53,7 +53,7 @@ export function createSupervisor(context: { readonly clock: Clock; readonly time
   const byPrincipal = new Map<PrincipalId, Set<Entry>>();
   const byResource = new Map<ResourceName, Set<Entry>>();
   /** Grants that have ended: a session that was being opened meanwhile must not come in behind the cut. */
-  const ended = new Map<GrantId, { readonly reason: EndReason; readonly message: string | undefined }>();
+  const ended = new Map<GrantId, { readonly reason: EndReason; readonly detail: string | undefined }>();
 
   const expire = (entry: Entry) => {
     entry.timer[Symbol.dispose]();
@@ -90,7 +90,7 @@ export function createSupervisor(context: { readonly clock: Clock; readonly time
       if (late === undefined) expire(entry);
       else {
         entry.mark();
-        entry.cut(late.reason, late.message ?? endedMessage(session, late.reason, clock.now()));
+        entry.cut(late.reason, endedMessage(session, late.reason, clock.now(), late.detail));
       }
       return {
         release() {
@@ -102,9 +102,9 @@ export function createSupervisor(context: { readonly clock: Clock; readonly time
         },
       };
     },
-    async cut(which, reason, message) {
+    async cut(which, reason, detail) {
       if (which !== 'all' && 'grant' in which) {
-        ended.set(which.grant, { reason, message });
+        ended.set(which.grant, { reason, detail });
         const [oldest] = ended.keys();
         if (ended.size > 10_000 && oldest !== undefined) ended.delete(oldest);
       }
@@ -114,7 +114,7 @@ export function createSupervisor(context: { readonly clock: Clock; readonly time
       for (let at = 0; at < entries.length; at += chunk) {
         if (at > 0) await new Promise<void>((resolve) => setImmediate(resolve));
         for (const entry of entries.slice(at, at + chunk))
-          entry.cut(reason, message ?? endedMessage(entry.session, reason, clock.now()));
+          entry.cut(reason, endedMessage(entry.session, reason, clock.now(), detail));
       }
       return entries.length;
     },
@@ -157,12 +157,12 @@ const withoutAdvice = new Set<EndReason>([
   'fault',
 ]);
 
-/** Shown by the client when its session ends. */
-export function endedMessage(session: AuthorizedSession, reason: EndReason, at: Instant): string {
+/** Shown by the client when its session ends. `detail` says who did it, and their word: `by bob: the incident is over`. */
+export function endedMessage(session: AuthorizedSession, reason: EndReason, at: Instant, detail?: string): string {
   const time = reason === 'expired' ? ` (${formatInstant(at).slice(11, 16)}Z)` : '';
   const advice = withoutAdvice.has(reason) ? '' : `; ask again with \`sally request ${session.role.name}\``;
   const what = withoutAdvice.has(reason) && reason !== 'suspended' ? 'your session on' : 'your access to';
-  return `sallyport: ${what} \`${session.role.name}\` has ended: ${words[reason]}${time}${advice}`;
+  return `sallyport: ${what} \`${session.role.name}\` has ended: ${words[reason]}${detail === undefined ? '' : ` ${detail}`}${time}${advice}`;
 }
 
 function addTo<K>(index: Map<K, Set<Entry>>, key: K, entry: Entry): void {
