@@ -85,12 +85,12 @@ async function onTarget<T extends pg.QueryResultRow>(
 const logins = (house: House) =>
   onTarget<{ rolname: string; rolvaliduntil: Date | null }>(
     house,
-    `select rolname, rolvaliduntil from pg_roles where rolname like 'sally%' and rolcanlogin and rolname <> 'sallyport_admin' order by 1`,
+    `select rolname, rolvaliduntil from pg_roles where starts_with(rolname, 'sally_l_') order by 1`,
   );
 const backends = (house: House) =>
   onTarget<{ usename: string; query: string; state: string }>(
     house,
-    `select usename, query, state from pg_stat_activity where usename like 'sally%' and usename <> 'sallyport_admin'`,
+    `select usename, query, state from pg_stat_activity where starts_with(usename, 'sally_l_')`,
   );
 
 /** The text of a page's element, for what was seen. */
