@@ -63,6 +63,8 @@ export type Gateway = {
   readonly stop: (options?: { readonly shipWithinMs?: number }) => Promise<void>;
 };
 
+const beatMs = 1000;
+
 /** Throws when the journal can't be recovered or the port is taken. */
 export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const { controlPlane, clock, random, graceMs = 15_000, reconcileEveryMs = 60_000, strict = false } = options;
@@ -98,7 +100,8 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const judge = createJudge({ controlPlane, analyser, catalogues, onFault: events.fault });
 
   // What the sessions stand on, and when it was last heard of.
-  let heardAt = clock.now();
+  // Counted in our own beats and not by the clock, which may jump: a jump ends grants, not the connection.
+  let beatsSinceHeard = 0;
   let isLost = false;
   let isStopping = false;
   const background = new Set<Promise<unknown>>();
@@ -116,7 +119,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     own(drop(), 'login could not be dropped');
   };
   const onChange = (change: GatewayChange): void => {
-    heardAt = clock.now();
+    beatsSinceHeard = 0;
     if (isLost) {
       isLost = false;
       events.controlPlaneBack();
@@ -176,17 +179,18 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   };
 
   const subscription = controlPlane.subscribe(onChange);
-  let pulse = timers.setTimer(1000, beat);
+  let pulse = timers.setTimer(beatMs, beat);
   let recheckAt = clock.now() + 30_000;
   let catalogueAt = clock.now() + catalogueEveryMs;
   let reconcileAt = clock.now() + reconcileEveryMs;
   function beat(): void {
     if (isStopping) return;
-    pulse = timers.setTimer(1000, beat);
+    pulse = timers.setTimer(beatMs, beat);
     const now = clock.now();
     supervisor.sweep();
     // INVARIANT 4: without the control plane nobody would tell us of a revocation.
-    if (now - heardAt > graceMs && !isLost) {
+    beatsSinceHeard += 1;
+    if (beatsSinceHeard * beatMs > graceMs && !isLost) {
       isLost = true;
       events.controlPlaneLost();
       own(supervisor.cut('all', 'control_plane_lost'), 'sessions could not be cut');
@@ -206,7 +210,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   }
 
   const openWhenHeard: ControlPlane['openSession'] = (ask) =>
-    isLost || clock.now() - heardAt > graceMs
+    isLost
       ? Promise.resolve({ kind: 'refused', message: 'sallyport: the gateway has lost the control plane' })
       : controlPlane.openSession(ask);
 
