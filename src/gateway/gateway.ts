@@ -165,7 +165,9 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     );
     for (const session of running) {
       const deadline = live.get(session.id);
-      if (deadline === undefined) await supervisor.cut({ session: session.id }, 'revoked');
+      // Not live any more: by the clock, or because somebody has ended it and we didn't hear.
+      const isOver = clock.now() >= (supervisor.deadlineOf(session.id) ?? session.endsAt);
+      if (deadline === undefined) await supervisor.cut({ session: session.id }, isOver ? 'expired' : 'revoked');
       else if (deadline !== supervisor.deadlineOf(session.id)) {
         supervisor.moveDeadline(session.grant, deadline);
         provisioner.extend(session.grant, deadline);
