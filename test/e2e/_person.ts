@@ -94,6 +94,8 @@ export async function openPerson(
         HOME: home,
         XDG_CONFIG_HOME: join(home, 'config'),
         SALLY_SERVER: url,
+        // People's machines keep the same time as the server.
+        SALLY_TEST_CLOCK: join(folder, 'clock'),
         SALLY_BROWSER: browserProgram,
         NO_COLOR: '1',
         LANG: 'C.UTF-8',
