@@ -4,7 +4,7 @@
  */
 import { createServer } from 'node:net';
 import { hostname } from 'node:os';
-import { join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { applyFirstConfiguration } from '#app/apply-first-configuration.ts';
 import { changesChannel, createChanges, parseChange } from '#app/changes.ts';
 import { createContentKeys } from '#app/content-keys.ts';
@@ -26,11 +26,17 @@ import { listen, openDatabase, type DatabaseAddress } from '#store/database.ts';
 import { DataDirLock } from '#store/embedded/data-dir-lock.ts';
 import { startEmbeddedPostgres, type EmbeddedPostgres } from '#store/embedded/embedded-postgres.ts';
 import { migrate } from '#store/migrate.ts';
+import type { StoredFiles } from '#store/schema.ts';
 import { startSampleTarget, type SampleTarget } from '#store/sample/sample-target.ts';
 import { makeScramVerifier } from '#wire/postgres/scram.ts';
 import { sql } from 'kysely';
 import { readEnvironment, type ServerConfig } from './config.ts';
-import { exampleConfiguration, openPolicyEngine, shippedPolicies } from './open-policy-engine.ts';
+import {
+  exampleConfiguration,
+  openPolicyEngine,
+  readConfigurationFiles,
+  shippedPolicies,
+} from './open-policy-engine.ts';
 import { startBackground } from './start/background.ts';
 import { certificateFiles, openAuthority, ownCertificate, type CertificateSource } from './start/certificates.ts';
 import { createControlPlane } from './start/control-plane.ts';
@@ -158,7 +164,8 @@ export async function startSally(config: ServerConfig, options: StartOptions): P
         { yaml: example.text, policies: example.policies },
       );
       await keepSampleConfiguration(yaml, policies, example.cases);
-    }
+    } else if (config.configurationFile !== undefined)
+      await applyFirst(readConfigurationFiles(config.configurationFile));
     await reload();
 
     changes.subscribe((change) => {
@@ -221,7 +228,13 @@ export async function startSally(config: ServerConfig, options: StartOptions): P
     const startedAt = clock.now();
     const gateway = await listening('PostgreSQL gateway', '--postgres', config.postgres.listen, () =>
       startGateway({
-        controlPlane: createControlPlane({ app, environment, timers, isAlive }),
+        controlPlane: createControlPlane({
+          app,
+          environment,
+          timers,
+          isAlive,
+          folder: config.configurationFile === undefined ? data : dirname(config.configurationFile),
+        }),
         clock,
         random,
         timers,
@@ -335,12 +348,20 @@ export async function startSally(config: ServerConfig, options: StartOptions): P
       if (readPrivateFile(join(folder, 'sallyport.yaml')) === undefined)
         for (const { name, text: content } of [...policies, ...cases, { name: 'sallyport.yaml', text }])
           writePrivateFile(join(folder, name), content);
-      const first = await applyFirstConfiguration(app, files);
-      if (first.kind === 'faults')
-        throw new StartError(
-          'sample_configuration',
-          `the sample's configuration has faults: ${first.faults[0]?.message ?? ''}`,
-        );
+      await applyFirst(files);
+    }
+
+    /** Later ones are applied with a passkey; at the very first start nobody is there to sign. */
+    async function applyFirst(files: StoredFiles): Promise<void> {
+      const { file, text, policies } = files;
+      const first = await applyFirstConfiguration(app, { file: basename(file), text, policies });
+      if (first.kind !== 'faults') return;
+      const [fault] = first.faults;
+      throw new StartError(
+        'configuration_refused',
+        `apply the first configuration: ${fault?.file}:${fault?.line}:${fault?.column}: ${fault?.message}`,
+        { hint: `check it with \`sally validate -f ${file}\`` },
+      );
     }
 
     async function reload(): Promise<void> {

@@ -1,5 +1,6 @@
 /** The gateway's control plane in this process: the use cases behind the interface that the gateway states. */
 import { readFileSync } from 'node:fs';
+import { resolve } from 'node:path';
 import type { ResourceName } from '#core/ids.ts';
 import { seconds } from '#core/instant.ts';
 import type { Resource, SecretReference } from '#core/role.ts';
@@ -23,8 +24,10 @@ export function createControlPlane(from: {
   readonly timers: Timers;
   /** Whether the store answers: without it nobody knows what was revoked, and the heartbeat stops. */
   readonly isAlive: () => Promise<boolean>;
+  /** What relative paths in the configuration start from. */
+  readonly folder: string;
 }): ControlPlane {
-  const { app, environment, timers, isAlive } = from;
+  const { app, environment, timers, isAlive, folder } = from;
   const resourceOf = (name: ResourceName): Resource | undefined =>
     app.policy.configuration?.resources.find((resource) => resource.name === name);
   return {
@@ -44,7 +47,7 @@ export function createControlPlane(from: {
       Promise.resolve(app.policy.configuration?.resources.map((resource) => resource.name) ?? []),
     resourceTarget: (name) => {
       const resource = resourceOf(name);
-      return Promise.resolve(resource === undefined ? undefined : targetOf(resource, environment));
+      return Promise.resolve(resource === undefined ? undefined : targetOf(resource, environment, folder));
     },
     subscribe: (on) => {
       const subscription = app.changes.subscribe((change) => {
@@ -98,7 +101,7 @@ function changesFor(change: Change, app: AppContext): readonly GatewayChange[] {
 }
 
 /** Secrets are read at the moment of use, from where the configuration says (INVARIANT 10). */
-function targetOf(resource: Resource, environment: Environment): TargetAccess {
+function targetOf(resource: Resource, environment: Environment, folder: string): TargetAccess {
   const { tls } = resource;
   return {
     resource: resource.name,
@@ -109,15 +112,23 @@ function targetOf(resource: Resource, environment: Environment): TargetAccess {
         ? { mode: 'disable' }
         : {
             mode: 'verify-full',
-            ...(tls.ca === undefined ? {} : { ca: readFileSync(tls.ca, 'utf8') }),
+            ...(tls.ca === undefined ? {} : { ca: readFileSync(resolve(folder, tls.ca), 'utf8') }),
             ...(tls.serverName === undefined ? {} : { serverName: tls.serverName }),
           },
-    admin: { user: resource.admin.user, password: readSecret(resource.name, resource.admin.password, environment) },
+    admin: {
+      user: resource.admin.user,
+      password: readSecret(resource.name, resource.admin.password, environment, folder),
+    },
     connectTimeout: seconds(10),
   };
 }
 
-function readSecret(resource: ResourceName, reference: SecretReference, environment: Environment): Secret<string> {
+function readSecret(
+  resource: ResourceName,
+  reference: SecretReference,
+  environment: Environment,
+  folder: string,
+): Secret<string> {
   if ('env' in reference) {
     const value = environment[reference.env];
     if (value === undefined || value === '')
@@ -126,5 +137,5 @@ function readSecret(resource: ResourceName, reference: SecretReference, environm
       );
     return new Secret(value);
   }
-  return new Secret(readFileSync(reference.file, 'utf8').replace(/\r?\n$/, ''));
+  return new Secret(readFileSync(resolve(folder, reference.file), 'utf8').replace(/\r?\n$/, ''));
 }

@@ -527,8 +527,8 @@ try {
   // --- 8. three ends, overlapping grants, and the plug
   current = '8';
   type Grant = { readonly id: string; readonly role: string; readonly state: string };
-  const grantsOf = async (person: Person): Promise<Grant[]> => {
-    const listed = await person.sally('grants', '--json');
+  const grantsOf = async (person: Person, ...more: string[]): Promise<Grant[]> => {
+    const listed = await person.sally('grants', '--json', ...more);
     return (JSON.parse(listed.out) as { items: Grant[] }).items;
   };
   const give = async (role: string, duration: string, reason: string): Promise<string> => {
@@ -626,7 +626,7 @@ try {
   house.moveClock(40 * 60_000);
   const restartMs = await house.start();
   await gone();
-  const ended = (await grantsOf(ada)).find((grant) => grant.id === fix);
+  const ended = (await grantsOf(ada, '--state', 'ended')).find((grant) => grant.id === fix);
   assert.equal(ended?.state, 'ended');
   seen(
     '8',
