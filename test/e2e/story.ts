@@ -626,7 +626,7 @@ try {
   house.moveClock(40 * 60_000);
   const restartMs = await house.start();
   await gone();
-  const ended = (await grantsOf(ada, '--state', 'ended')).find((grant) => grant.id === fix);
+  const ended = (await grantsOf(ada, '--ended')).find((grant) => grant.id === fix);
   assert.equal(ended?.state, 'ended');
   seen(
     '8',
@@ -645,7 +645,7 @@ try {
 
   // --- 9. the whole story, verified
   current = '9';
-  const story = await ok(admin, 'log', '--all', '--oldest', '--limit', '200', '--json');
+  const story = await ok(admin, 'log', '--all', '--limit', '1000', '--json');
   const kinds = (JSON.parse(story.out) as { items: { kind: string }[] }).items.map((entry) => entry.kind);
   const order = [
     'system.started',
