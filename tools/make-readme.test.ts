@@ -14,6 +14,13 @@ test('the README has places for the transcript and the screenshots, and what is 
   assert.equal(withStory(twice, '$ sally ls\n', ['01-home.png', '02-the-inbox.png']), once);
 });
 
+test('a picture in both schemes is shown as the reader’s screen is', () => {
+  const made = withStory(readme, '', ['home-dark.png', 'home-light.png']);
+  assert.equal(made.split('<picture>').length, 2);
+  assert.match(made, /media="\(prefers-color-scheme: dark\)" srcset="docs\/images\/home-dark\.png"/);
+  assert.match(made, /<img alt="Home" src="docs\/images\/home-light\.png">/);
+});
+
 test('a README without a place is refused', () => {
   assert.throws(() => withStory('# Sallyport', '', []), /no place marked/);
 });

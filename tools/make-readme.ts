@@ -5,8 +5,8 @@
  *
  *   node tools/make-readme.ts
  *
- * `test/e2e/story.ts --transcript FILE --screenshots DIR` writes plain text and PNG files. A picture's name is its caption:
- * `03-the-inbox.png` is "the inbox".
+ * `test/e2e/story.ts --transcript FILE --screenshots DIR` writes plain text and PNG files. A picture's name is its caption,
+ * and one that comes as `NAME-light.png` and `NAME-dark.png` is shown as the reader's screen is.
  */
 import { spawnSync } from 'node:child_process';
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
@@ -19,7 +19,7 @@ export function withStory(readme: string, transcript: string, pictures: readonly
   const fence = '```';
   return [
     ['transcript', transcript.trim() === '' ? '' : `${fence}text\n${transcript.trimEnd()}\n${fence}\n`],
-    ['screenshots', pictures.map((name) => `![${captionOf(name)}](docs/images/${name})\n`).join('\n')],
+    ['screenshots', [...new Set(pictures.map(baseOf))].map((base) => `${shown(base, pictures)}\n`).join('\n')],
   ].reduce((text, [mark, content]) => {
     const block = new RegExp(`(<!-- ${mark} -->\n)[\\s\\S]*?(<!-- end -->)`);
     if (!block.test(text)) throw new Error(`make the readme: it has no place marked \`<!-- ${mark} -->\``);
@@ -27,12 +27,21 @@ export function withStory(readme: string, transcript: string, pictures: readonly
   }, readme);
 }
 
-function captionOf(picture: string): string {
-  const words = picture
-    .replace(/^\d+-/, '')
-    .replace(/\.png$/, '')
-    .replaceAll('-', ' ');
-  return words.charAt(0).toUpperCase() + words.slice(1);
+const baseOf = (picture: string): string => picture.replace(/(?:-light|-dark)?\.png$/, '');
+
+/** One picture, or the pair of it, by its name without ending. */
+function shown(base: string, pictures: readonly string[]): string {
+  const words = base.replace(/^\d+-/, '').replaceAll('-', ' ');
+  const caption = words.charAt(0).toUpperCase() + words.slice(1);
+  const dark = `${base}-dark.png`;
+  const light = [`${base}-light.png`, `${base}.png`].find((name) => pictures.includes(name));
+  if (light === undefined || !pictures.includes(dark)) return `![${caption}](docs/images/${light ?? dark})`;
+  return [
+    '<picture>',
+    `  <source media="(prefers-color-scheme: dark)" srcset="docs/images/${dark}">`,
+    `  <img alt="${caption}" src="docs/images/${light}">`,
+    '</picture>',
+  ].join('\n');
 }
 
 /** What belongs to the machine it ran on, and what was secret while it ran, is left out. */

@@ -139,8 +139,15 @@ test('INVARIANT 4: a gateway that has lost the control plane cuts, and opens not
 
 test('INVARIANT 12: what a killed gateway left on the target is dropped by the next one', async (t) => {
   const g = await gatewayFor(t);
-  await asAdmin(`create role sally_l_leftover login`, `create role sally_l_busy login password 'x'`);
-  await target.query(`grant select on orders to sally_l_busy`);
+  // In one transaction: the gateway, which sweeps at its start, sees all of it or nothing. Made by its administrator.
+  await target.query(`
+    begin;
+    set local role ${target.adminUser};
+    create role sally_l_leftover login;
+    create role sally_l_busy login password 'x';
+    reset role;
+    grant select on orders to sally_l_busy;
+    commit`);
   await g.gateway.reconcile();
   const left = (await loginsLeft()).map((l) => l.rolname);
   assert.ok(!left.includes('sally_l_leftover'));
