@@ -27,12 +27,17 @@ function seen(step: string, what: string): void {
   console.log(`✔ ${step.padEnd(4)} ${what}`);
 }
 
+/** Light pictures go into the folder, dark ones into `dark` below it: one is shown, both are looked at. */
 async function picture(person: Person, name: string): Promise<void> {
   if (options.screenshots === undefined) return;
-  mkdirSync(options.screenshots, { recursive: true });
-  for (const scheme of ['light', 'dark'] as const) {
+  const dark = join(options.screenshots, 'dark');
+  mkdirSync(dark, { recursive: true });
+  for (const [scheme, folder] of [
+    ['light', options.screenshots],
+    ['dark', dark],
+  ] as const) {
     await person.page.emulateMedia({ colorScheme: scheme });
-    await person.page.screenshot({ path: join(options.screenshots, `${name}-${scheme}.png`) });
+    await person.page.screenshot({ path: join(folder, `${name}.png`) });
   }
   await person.page.emulateMedia({ colorScheme: null });
 }
@@ -45,11 +50,15 @@ async function ok(person: Person, ...args: readonly string[]): Promise<Ran> {
   return ran;
 }
 
+/** What a person would read; documents for programs are left out, long outputs are shortened. */
 function note(person: Person, args: readonly string[], ran: Ran): void {
+  if (args.includes('--json')) return;
   const quoted = args
     .map((arg) => (/^[\w./:=@%+,-]+$/.test(arg) ? arg : `'${arg.replaceAll("'", `'\\''`)}'`))
     .join(' ');
-  transcript.push(`${person.name}$ sally ${quoted}\n${ran.out}${ran.err}`.trimEnd());
+  const lines = `${ran.out}${ran.err}`.trimEnd().split('\n');
+  const shown = lines.length > 24 ? [...lines.slice(0, 20), `… ${lines.length - 20} more lines`] : lines;
+  transcript.push(`${person.name}$ sally ${quoted}\n${shown.join('\n')}`.trimEnd());
 }
 
 async function until<T>(
@@ -95,6 +104,7 @@ const backends = (house: House) =>
 
 /** The text of a page's element, for what was seen. */
 const line = (text: string): string => text.replace(/\s+/g, ' ').trim();
+const saidBy = (ran: Ran): string => /^sally: .*$/m.exec(ran.err)?.[0] ?? firstLine(ran.err);
 const firstLine = (text: string): string =>
   text
     .split('\n')
@@ -131,7 +141,7 @@ try {
   ]);
   assert.notEqual(second.code, 0);
   assert.match(second.err, /in use by process \d+/);
-  seen('1', `a second process on the same data is refused: ${firstLine(second.err)}`);
+  seen('1', `a second process on the same data is refused: ${saidBy(second)}`);
   const taken = await runAlone([
     'up',
     '--data',
@@ -142,7 +152,7 @@ try {
   ]);
   assert.notEqual(taken.code, 0);
   assert.match(taken.err, /listens on/);
-  seen('1', `a taken port is refused: ${firstLine(taken.err)}`);
+  seen('1', `a taken port is refused: ${saidBy(taken)}`);
   rmSync(join(house.folder, 'other'), { recursive: true, force: true });
 
   // --- 2. the administrator, ada and bob
@@ -154,7 +164,7 @@ try {
   await admin.page.goto(ready.enrolmentLink.url);
   await admin.page.getByLabel('Handle').fill('root');
   await admin.page.getByLabel('Your name').fill('Grace Hopper');
-  await picture(admin, 'enrol');
+  await picture(admin, '01-the-first-administrator');
   await admin.page.getByRole('button', { name: 'Make a passkey' }).click();
   await admin.page.getByRole('heading', { name: 'Home', level: 1 }).waitFor();
   seen('2', 'the first administrator enrolled a passkey by the one-time link and sees the console');
@@ -166,7 +176,7 @@ try {
     await admin.page.getByLabel('Groups').fill(groups);
     await admin.page.getByRole('button', { name: 'Review' }).click();
     await admin.page.getByText('You sign exactly this with your passkey').waitFor();
-    await picture(admin, 'invite');
+    await picture(admin, '02-an-invitation-is-signed');
     await admin.page.getByRole('button', { name: 'Sign with passkey' }).click();
     const shown = admin.page.getByLabel('one-time link', { exact: true });
     await shown.waitFor();
@@ -236,7 +246,7 @@ try {
   applying.child.stdin?.end();
   await admin.page.goto(await admin.openedPage());
   await admin.page.getByRole('list', { name: 'Changed' }).waitFor();
-  await picture(admin, 'plan');
+  await picture(admin, '03-a-plan');
   await admin.page.getByRole('button', { name: 'Apply', exact: true }).click();
   await admin.page.getByRole('button', { name: 'Sign with passkey' }).click();
   const applied = await applying.ended;
@@ -299,7 +309,7 @@ try {
   const signed = await bob.page.getByRole('region', { name: 'Approve this request' }).innerText();
   for (const part of ['ada', 'orders/support-read', '2h', 'INC-4211 refund stuck'])
     assert.ok(signed.includes(part), `what is signed says \`${part}\`:\n${signed}`);
-  await picture(bob, 'approve-phone');
+  await picture(bob, '04-an-approval-on-a-phone');
   await bob.page.getByRole('button', { name: 'Sign with passkey' }).click();
   await bob.page.getByText('Approved by bob').waitFor();
   const asked = await asking.ended;
@@ -328,7 +338,7 @@ try {
   };
   await activate(ada);
   await ada.page.getByText(/left/).first().waitFor();
-  await picture(ada, 'grant');
+  await picture(ada, '05-a-grant');
   const psql = (...commands: readonly string[]) => [
     'connect',
     'orders',
@@ -699,9 +709,9 @@ try {
   seen('9', 'sally log prove writes a receipt for one entry');
   await admin.page.goto('/log?scope=all');
   await admin.page.getByRole('list', { name: 'Log entries' }).getByRole('listitem').first().waitFor();
-  await picture(admin, 'log');
+  await picture(admin, '06-the-log');
   await ada.page.goto('/');
-  await picture(ada, 'home');
+  await picture(ada, '07-home');
   for (const person of [admin, ada, bob])
     assert.deepEqual(person.complaints, [], `${person.name}’s pages kept their policy`);
 
