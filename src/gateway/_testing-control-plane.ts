@@ -36,6 +36,10 @@ export type TestingControlPlane = ControlPlane & {
   readonly extend: (grant: GrantId, byMs: number) => void;
   readonly suspend: (handle: string) => void;
   readonly change: (change: GatewayChange) => void;
+  /** The role is another from now on, for who has it already. Nobody is told. */
+  readonly declare: (role: Role) => void;
+  /** Sessions that are told that they have no access any more, whatever they ask. */
+  readonly gone: Set<SessionId>;
   /** Ends a grant in the store without telling anybody. */
   readonly endSilently: (grant: GrantId) => void;
   policyVersion: string;
@@ -123,6 +127,10 @@ export function createTestingControlPlane(context: {
       tell({ kind: 'principal_suspended', principal: principalOf(handle) });
     },
     change: tell,
+    declare(role) {
+      for (const [grantId, known] of grants) if (known.role.name === role.name) grants.set(grantId, { ...known, role });
+    },
+    gone: new Set(),
 
     findCredential(userName) {
       reach();
@@ -160,6 +168,15 @@ export function createTestingControlPlane(context: {
       decided += 1;
       await new Promise((resolve) => setImmediate(resolve));
       const policyVersion = plane.policyVersion;
+      if (plane.gone.has(session))
+        return {
+          kind: 'deny',
+          policyVersion,
+          policies: [],
+          missing: needs,
+          roles: [],
+          message: 'your access has ended',
+        };
       const grant = grants.get(sessions.get(session) ?? ('' as GrantId));
       const gives = (role: Role | undefined) => (need: Need) =>
         role !== undefined && !plane.denyAll && permits(role, need);
@@ -195,9 +212,9 @@ export function createTestingControlPlane(context: {
       return Promise.resolve(
         ids.flatMap((session) => {
           const grantId = sessions.get(session);
-          const grant = grantId === undefined ? undefined : grants.get(grantId)?.grant;
-          return grantId !== undefined && isLive(grantId) && grant?.state === 'active'
-            ? [{ session, deadline: grant.endsAt }]
+          const known = grantId === undefined ? undefined : grants.get(grantId);
+          return grantId !== undefined && isLive(grantId) && known?.grant.state === 'active'
+            ? [{ session, deadline: known.grant.endsAt, role: known.role }]
             : [];
         }),
       );

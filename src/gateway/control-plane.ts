@@ -9,6 +9,7 @@ import type { Cure } from '#core/decision.ts';
 import type { CredentialId, GrantId, PrincipalId, ResourceName, RoleName, SessionId } from '#core/ids.ts';
 import type { Duration, Instant } from '#core/instant.ts';
 import type { Secret } from '#core/secret.ts';
+import type { Role } from '#core/role.ts';
 import type { AuthorizedSession } from '#core/session.ts';
 import type { JournalRecord } from './records.ts';
 import type { Need, StatementClass } from '#sql/needs.ts';
@@ -153,10 +154,18 @@ export type GatewayChange =
       readonly reason: EndReason;
       readonly message?: string;
     }
+  /** Answers may be others from now on, and sessions may have to end: policies, roles or resources have changed. */
   | { readonly kind: 'policy_changed'; readonly policyVersion: string }
+  /** The same for one principal's sessions: they are in other groups. */
+  | { readonly kind: 'principal_changed'; readonly principal: PrincipalId }
   | { readonly kind: 'resource_changed'; readonly resource: ResourceName };
 
-export type LiveSession = { readonly session: SessionId; readonly deadline: Instant };
+export type LiveSession = {
+  readonly session: SessionId;
+  readonly deadline: Instant;
+  /** As it is declared now: what the target gives the session follows. */
+  readonly role: Role;
+};
 
 /** Only ever made from a registered resource; a client can't influence any field of it. */
 export type TargetAccess = {

@@ -59,7 +59,7 @@ for (const [name, reason, how] of [
     'revoked',
     (g: TestingGateway, grant) => {
       g.controlPlane.endSilently(grant);
-      g.controlPlane.change({ kind: 'resource_changed', resource: supportRead.resource });
+      g.controlPlane.change({ kind: 'policy_changed', policyVersion: 'v2' });
     },
   ],
 ] as const satisfies readonly (readonly [
@@ -291,6 +291,57 @@ test('a new policy version judges running sessions anew', async (t) => {
   g.controlPlane.policyVersion = 'v2';
   g.controlPlane.change({ kind: 'policy_changed', policyVersion: 'v2' });
   await assert.rejects(ask(), { code: '42501' });
+});
+
+test('INVARIANT 4: groups that have changed void what was decided before', async (t) => {
+  const g = await gatewayFor(t);
+  const client = await g.connect(g.give(supportRead));
+  const [session] = g.gateway.sessions();
+  assert.ok(session !== undefined);
+  await client.query('select count(*) from orders');
+  g.controlPlane.denyAll = true;
+  await client.query('select count(*) from orders');
+  g.controlPlane.change({ kind: 'principal_changed', principal: session.principal.id });
+  await assert.rejects(client.query('select count(*) from orders'), { code: '42501' });
+});
+
+test('what one ended session is told is not told to the other sessions of its grant', async (t) => {
+  const g = await gatewayFor(t);
+  const login = g.give(supportRead);
+  const first = await g.connect(login);
+  const [session] = g.gateway.sessions();
+  assert.ok(session !== undefined);
+  g.controlPlane.gone.add(session.id);
+  await assert.rejects(first.query('select count(*) from orders'), { code: '42501', message: 'your access has ended' });
+  const second = await g.connect(login);
+  assert.equal((await second.query('select count(*)::int as n from orders')).rows[0].n, 180);
+});
+
+test('a role that is declared anew is what the target gives to those inside, too', async (t) => {
+  const g = await gatewayFor(t);
+  const login = g.give(supportRead);
+  const client = await g.connect(login);
+  const held = async () => {
+    const rows = (await target.query(
+      `select count(*)::int as n from information_schema.column_privileges
+       where table_name = 'customers' and column_name = 'city' and grantee like 'sally\\_r\\_%'
+         and grantee in (select r.rolname from pg_auth_members m join pg_roles r on r.oid = m.roleid
+                         join pg_roles l on l.oid = m.member where l.rolname = $1)`,
+      [loginName(login.grant)],
+    )) as { n: number }[];
+    return rows[0]?.n;
+  };
+  assert.equal(await held(), 1);
+  const { tables } = supportRead.permissions;
+  g.controlPlane.declare({
+    ...supportRead,
+    permissions: { tables: tables.filter((table) => table.name !== 'customers'), functions: [] },
+  });
+  g.controlPlane.policyVersion = 'v2';
+  g.controlPlane.change({ kind: 'policy_changed', policyVersion: 'v2' });
+  await until('the privilege is taken away', async () => (await held()) === 0);
+  await assert.rejects(client.query('select city from customers'), { code: '42501' });
+  await client.query('select count(*) from orders');
 });
 
 test('INVARIANT 1: a control plane that does not answer is a denial', async (t) => {

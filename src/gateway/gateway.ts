@@ -146,11 +146,17 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
         own(supervisor.cut({ session: change.session }, change.reason, change.message), 'session could not be cut');
         return;
       case 'policy_changed':
-        return judge.policyChanged(change.policyVersion);
-      case 'resource_changed':
-        judge.catalogueChanged();
+        judge.policyChanged(change.policyVersion);
         own(recheck(), 'sessions could not be checked');
         return;
+      case 'principal_changed':
+        if (supervisor.sessions().some((session) => session.principal.id === change.principal)) {
+          judge.forgetDecisions();
+          own(recheck(), 'sessions could not be checked');
+        }
+        return;
+      case 'resource_changed':
+        return judge.catalogueChanged();
       default:
         change satisfies never;
     }
@@ -160,11 +166,10 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const recheck = async (): Promise<void> => {
     const running = supervisor.sessions();
     if (running.length === 0) return;
-    const live = new Map(
-      (await controlPlane.liveSessions(running.map((s) => s.id))).map((s) => [s.session, s.deadline]),
-    );
+    const live = new Map((await controlPlane.liveSessions(running.map((s) => s.id))).map((s) => [s.session, s]));
     for (const session of running) {
-      const deadline = live.get(session.id);
+      const going = live.get(session.id);
+      const deadline = going?.deadline;
       // Not live any more: by the clock, or because somebody has ended it and we didn't hear.
       const isOver = clock.now() >= (supervisor.deadlineOf(session.id) ?? session.endsAt);
       if (deadline === undefined) await supervisor.cut({ session: session.id }, isOver ? 'expired' : 'revoked');
@@ -172,6 +177,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
         supervisor.moveDeadline(session.grant, deadline);
         provisioner.extend(session.grant, deadline);
       }
+      if (going !== undefined) provisioner.follow(session.grant, going.role);
     }
   };
 

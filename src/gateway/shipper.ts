@@ -40,6 +40,11 @@ export function startShipper(context: {
       try {
         const answer = await controlPlane.ship(gatewayId, batch);
         if (answer.storedUpTo < (batch[0]?.number ?? 0)) throw new Error('control plane stored nothing of the batch');
+        // The numbers of an older journal, put back from a copy: what we write now would pass for what is there already.
+        if (answer.storedUpTo > journal.lastNumber)
+          throw new Error(
+            `control plane has ${answer.storedUpTo} records of this journal, which ends at ${journal.lastNumber}: remove its folder to begin a new one`,
+          );
         storedUpTo = answer.storedUpTo;
         journal.shipped(storedUpTo);
         failures = 0;

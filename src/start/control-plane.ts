@@ -45,9 +45,10 @@ export function createControlPlane(from: {
     activeGrants: (resource) => activeGrants(app, resource),
     postgresResources: () =>
       Promise.resolve(app.policy.configuration?.resources.map((resource) => resource.name) ?? []),
-    resourceTarget: (name) => {
+    // Asynchronous, so that a secret that can't be read is a rejection like any other.
+    resourceTarget: async (name) => {
       const resource = resourceOf(name);
-      return Promise.resolve(resource === undefined ? undefined : targetOf(resource, environment, folder));
+      return await Promise.resolve(resource === undefined ? undefined : targetOf(resource, environment, folder));
     },
     subscribe: (on) => {
       const subscription = app.changes.subscribe((change) => {
@@ -86,7 +87,12 @@ function changesFor(change: Change, app: AppContext): readonly GatewayChange[] {
         },
       ];
     case 'principal':
-      return change.state === 'suspended' ? [{ kind: 'principal_suspended', principal: change.principal }] : [];
+      return [
+        {
+          kind: change.state === 'suspended' ? 'principal_suspended' : 'principal_changed',
+          principal: change.principal,
+        },
+      ];
     case 'configuration_loaded':
       return [
         { kind: 'policy_changed', policyVersion: change.version },

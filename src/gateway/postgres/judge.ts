@@ -61,6 +61,8 @@ export type Judge = {
   /** Never throws. Puts the verdict into the book, unless it hangs on more than the text. */
   readonly judge: (ask: JudgeAsk) => Promise<Verdict>;
   readonly policyChanged: (version: string) => void;
+  /** What was decided may be decided otherwise now, by the same policies. */
+  readonly forgetDecisions: () => void;
   readonly catalogueChanged: () => void;
   /** Loads the target's catalogue anew before anything else is judged by it. Never throws. */
   readonly reloadCatalogue: (access: TargetAccess) => Promise<void>;
@@ -88,6 +90,11 @@ export function createJudge(context: {
     generation += 1;
     books.clear();
     analyses.clear();
+  };
+
+  const forgetDecisions = () => {
+    decisions.clear();
+    nextGeneration();
   };
 
   const bookOf = (session: AuthorizedSession, names: AskedNames): Book => {
@@ -120,7 +127,12 @@ export function createJudge(context: {
     };
     const cache = getOrMake(decisions, session.grant, () => new Map<string, Promise<StatementDecision>>());
     const key = JSON.stringify([ask.needs, ask.context]);
-    return remember(cache, key, () => controlPlane.decide(ask));
+    return remember(cache, key, async () => {
+      const decision = await controlPlane.decide(ask);
+      // Not about the statement but about this one session, which has ended: the others of the grant ask for themselves.
+      if (isPlain(decision)) cache.delete(key);
+      return decision;
+    });
   };
 
   const judgeNow = async (ask: JudgeAsk): Promise<Verdict> => {
@@ -184,9 +196,9 @@ export function createJudge(context: {
     },
     policyChanged(version) {
       policyVersion = version;
-      decisions.clear();
-      nextGeneration();
+      forgetDecisions();
     },
+    forgetDecisions,
     catalogueChanged: nextGeneration,
     async reloadCatalogue(access) {
       catalogues.invalidate(access.resource);
@@ -227,6 +239,9 @@ function allowed(
     effects,
   };
 }
+
+/** A denial in the control plane's own words: whoever asks has no access any more, whatever the statement. */
+const isPlain = (decision: StatementDecision): boolean => decision.kind === 'deny' && decision.message !== undefined;
 
 const missingCodes: Readonly<Record<Missing['kind'], string>> = {
   relation: '42P01',
@@ -272,7 +287,7 @@ function denial(
     policies,
     sqlState: '42501',
     message,
-    isFinal: true,
+    isFinal: !isPlain(decision),
     ...(other === undefined ? {} : { hint: `${other} would give it: sally request ${other} --for 1h --reason "…"` }),
   };
 }

@@ -31,6 +31,8 @@ export type Provisioner = AsyncDisposable & {
   readonly login: (session: AuthorizedSession, access: TargetAccess) => Promise<Login>;
   /** The target did not take the login: it is made anew for the next session. */
   readonly renew: (grant: GrantId) => void;
+  /** The role of a grant with a login may have been declared anew: the target's role is made to say the same. */
+  readonly follow: (grant: GrantId, role: Role) => void;
   /** The grant's end has moved: so does `valid until`. */
   readonly extend: (grant: GrantId, endsAt: Instant) => void;
   /**
@@ -201,6 +203,19 @@ export function createProvisioner(context: {
     renew(grant) {
       const known = made.get(grant);
       if (known !== undefined) known.isStale = true;
+    },
+    follow(grant, role) {
+      const known = made.get(grant);
+      const declared = converged.get(role.name)?.declared;
+      if (known === undefined || declared === undefined || declared === JSON.stringify(role.permissions)) return;
+      makeTrue(adminOf(known.access), role).catch((error: unknown) =>
+        record({
+          kind: 'target.alarm',
+          resource: known.resource,
+          what: 'role_not_changed',
+          detail: `${role.name}: ${error instanceof Error ? error.message : String(error)}`,
+        }),
+      );
     },
     extend(grant, endsAt) {
       const known = made.get(grant);
