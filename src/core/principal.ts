@@ -3,7 +3,7 @@ import type { PrincipalId } from './ids.ts';
 
 export type PrincipalKind = 'user' | 'service' | 'agent';
 
-/** The short form that proofs, log entries and pages carry. */
+/** The short form that proofs, log entries and pages carry: the id that counts, and the handle that a person knows. */
 export type PrincipalRef = { readonly id: PrincipalId; readonly handle: string };
 
 export type Principal = PrincipalRef & {

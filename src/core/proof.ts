@@ -21,10 +21,9 @@ import type {
 } from './ids.ts';
 import { newId, parseId, parseResourceName, parseRoleName } from './ids.ts';
 import type { Duration, Instant } from './instant.ts';
+import type { PrincipalRef } from './principal.ts';
 import { after, formatDuration, formatInstant, minutes, parseInstant, seconds } from './instant.ts';
 
-/** A principal as a proof names it: the id that counts, and the handle that a person knows. */
-export type PrincipalRef = { readonly id: PrincipalId; readonly handle: string };
 /** RFC 3339 in UTC with milliseconds, as `formatInstant` writes it. */
 export type Timestamp = string;
 

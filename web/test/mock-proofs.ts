@@ -1,5 +1,6 @@
 /** The mock's proofs: canonical objects and challenges are the real ones, signatures are taken on trust. */
-import { describeProof, offerProof, type PrincipalRef, type ProofContent } from '#core/proof.ts';
+import { describeProof, offerProof, type ProofContent } from '#core/proof.ts';
+import type { PrincipalRef } from '#core/principal.ts';
 import { encodeBase64Url } from '#core/base64.ts';
 import { parseRoleName, resourceOf } from '#core/ids.ts';
 import { proofChallenge, textHash } from '#log/challenge.ts';
