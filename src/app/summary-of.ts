@@ -1,5 +1,5 @@
 /** One line for people about one entry: who did what to what, and how it went. */
-import { formatDuration, type Duration } from '#core/instant.ts';
+import { formatDuration, formatInstant, parseInstant, type Duration } from '#core/instant.ts';
 import type { Json } from '#core/jcs.ts';
 import type { Entry } from '#log/entry.ts';
 
@@ -14,8 +14,10 @@ export function summaryOf(from: {
   const { subjects, public: facts } = entry;
   const role = subjects['role'] ?? '';
   const text = (name: string): string => (typeof content?.[name] === 'string' ? content[name] : '');
-  const fact = (name: string): string => {
-    return wordOf(facts[name]) ?? '';
+  const fact = (name: string): string => wordOf(facts[name]) ?? '';
+  const when = (name: string): string => {
+    const instant = parseInstant(fact(name));
+    return instant === undefined ? fact(name) : `${formatInstant(instant).slice(0, 16).replace('T', ' ')} UTC`;
   };
   const because = (word: string): string => (word === '' ? '' : `: ${word}`);
   switch (entry.kind) {
@@ -32,9 +34,9 @@ export function summaryOf(from: {
     case 'grant.created':
       return `${whom ?? 'somebody'} is granted ${role}, to be activated`;
     case 'grant.activated':
-      return `${who} activates ${role} until ${fact('endsAt')}`;
+      return `${who} activates ${role} until ${when('endsAt')}`;
     case 'grant.ended':
-      return `${role} of ${whom ?? who} ends: ${fact('how').replace('_', ' ')}${who === 'system' ? '' : ` by ${who}`}${because(text('word'))}`;
+      return `${role} of ${whom ?? who} ends: ${fact('how').replaceAll('_', ' ')}${who === 'system' ? '' : ` by ${who}`}${because(text('word'))}`;
     case 'credential.issued':
       return `${who} gets a connection secret for ${role}`;
     case 'session.opened':
@@ -42,7 +44,7 @@ export function summaryOf(from: {
     case 'session.refused':
       return `${who} is refused a connection under ${role}${because(text('because'))}`;
     case 'session.ended':
-      return `session of ${whom ?? who} on ${subjects['resource'] ?? ''} ends: ${fact('how').replaceAll('_', ' ')}, ${fact('statements')} statements`;
+      return `session of ${whom ?? who} on ${subjects['resource'] ?? ''} ends: ${fact('how').replaceAll('_', ' ')}${statementsOf(facts['statements'])}`;
     case 'statement.begun':
       return `${statementText(content)} · no end seen`;
     case 'statement.ended':
@@ -83,6 +85,12 @@ export function summaryOf(from: {
   }
 }
 
+/** Nothing where nobody counted: a gateway that died took the number along. */
+function statementsOf(count: Json | undefined): string {
+  if (typeof count !== 'number') return '';
+  return `, ${count === 0 ? 'no statements' : count === 1 ? '1 statement' : `${count} statements`}`;
+}
+
 function statementText(content: Readonly<Record<string, Json>> | undefined): string {
   const said = content?.['text'];
   // The gateway writes a text, or what was kept of a long one: its beginning, size and hash.
@@ -97,7 +105,7 @@ function outcomeOf(facts: Entry['public'], error: string): string {
     case 'completed':
       return word('tag');
     case 'suspended':
-      return `${word('rows')} rows so far`;
+      return `${word('rows')} ${word('rows') === '1' ? 'row' : 'rows'} so far`;
     case 'failed':
       return `failed ${word('sqlState')}${error === '' ? '' : ` ${error}`}`;
     default:
