@@ -44,9 +44,5 @@ export async function storeConfiguration(
       entry,
     })
     .execute();
-  await notify(trx, {
-    kind: 'configuration',
-    version: checked.version,
-    resources: checked.configuration.resources.map((resource) => resource.name),
-  });
+  await notify(trx, { kind: 'configuration', version: checked.version });
 }

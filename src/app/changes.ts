@@ -3,7 +3,7 @@
  * `notify` inside the transaction that makes it, so it is heard after the commit, by every process, and never before.
  * It is a hint only: whoever hears one reads the state afresh, and reads it from time to time in any case.
  */
-import type { GrantId, PlanId, PrincipalId, RequestId, ResourceName, SessionId } from '#core/ids.ts';
+import type { GrantId, PlanId, PrincipalId, RequestId, SessionId } from '#core/ids.ts';
 import type { GrantEnd } from '#core/grant.ts';
 import { sql } from 'kysely';
 import type { Transaction } from '#store/database.ts';
@@ -14,7 +14,7 @@ export type Change =
   | { readonly kind: 'grant_ended'; readonly grant: GrantId; readonly how: GrantEnd; readonly word?: string }
   | { readonly kind: 'principal'; readonly principal: PrincipalId; readonly state: string }
   | { readonly kind: 'session_ended'; readonly session: SessionId; readonly word: string }
-  | { readonly kind: 'configuration'; readonly version: string; readonly resources: readonly ResourceName[] }
+  | { readonly kind: 'configuration'; readonly version: string }
   | { readonly kind: 'plan'; readonly plan: PlanId }
   /** Told within a process, once its policy engine answers by it. */
   | { readonly kind: 'configuration_loaded'; readonly version: string }
@@ -42,10 +42,19 @@ export function createChanges(): Changes {
   };
 }
 
-/** Sends a change when the transaction commits. */
+/**
+ * Sends a change when the transaction commits. PostgreSQL refuses payloads from 8000 bytes on, and with them the whole
+ * transaction: a word is cut so that even the longest can't stand in the way of what it is about.
+ */
 export async function notify(trx: Transaction, change: Change): Promise<void> {
-  await sql`select pg_notify(${changesChannel}, ${JSON.stringify(change)})`.execute(trx);
+  const sent = 'word' in change ? { ...change, word: clipped(change.word) } : change;
+  await sql`select pg_notify(${changesChannel}, ${JSON.stringify(sent)})`.execute(trx);
 }
+
+/** In UTF-8 and escaped as JSON, no character takes more than six bytes. */
+const longestWord = 1000;
+const clipped = (word: string | undefined): string | undefined =>
+  word === undefined || word.length <= longestWord ? word : `${word.slice(0, longestWord - 1)}…`;
 
 /** A change as it was sent, or undefined when somebody else writes to our channel. */
 export function parseChange(payload: string): Change | undefined {
