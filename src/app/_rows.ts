@@ -24,6 +24,15 @@ export async function findPrincipal(db: Reader, id: PrincipalId): Promise<Princi
   return row === undefined ? undefined : principalOf(row);
 }
 
+/**
+ * As they are now, and until the transaction ends: who changes them (change-principal.ts) waits, and then sees what was
+ * done here. Take it before the lock of a request or a grant, as that one does.
+ */
+export async function lockPrincipal(trx: Transaction, id: PrincipalId): Promise<Principal | undefined> {
+  const row = await trx.selectFrom('principal').selectAll().where('id', '=', id).forKeyShare().executeTakeFirst();
+  return row === undefined ? undefined : principalOf(row);
+}
+
 export function requestOf(
   row: Selectable<Database['access_request']>,
   approvedBy: readonly PrincipalId[],

@@ -5,6 +5,7 @@ import { mayAdminister } from './_administer.ts';
 import { checkConfiguration } from './_check-configuration.ts';
 import { notify } from './changes.ts';
 import { done, notFound, refused, type AppContext, type Caller, type Outcome } from './context.ts';
+import { endGrantIn } from './end-grant.ts';
 import { storeConfiguration } from './_store-configuration.ts';
 import type { Evidence } from './use-proof.ts';
 
@@ -51,6 +52,22 @@ export async function applyPlan(
     proof: evidence.object.id,
     content: evidence.content,
   });
+  // INVARIANT 4: a role that is gone takes its grants along; one of the same name, declared later, is another role.
+  const roles = checked.configuration.resources.flatMap((resource) => resource.roles.map((role) => role.name));
+  const orphaned = await trx
+    .selectFrom('access_grant')
+    .select('id')
+    .where('state', '<>', 'ended')
+    .where((where) => where.not(where('role', '=', where.fn.any(where.val(roles)))))
+    .orderBy('id')
+    .execute();
+  for (const grant of orphaned)
+    await endGrantIn(ctx, trx, {
+      grant: grant.id,
+      how: 'revoked',
+      who: caller.principal.id,
+      word: 'the role was taken out of the configuration',
+    });
   await trx.updateTable('plan').set({ applied_at: ctx.clock.now() }).where('id', '=', id).execute();
   await notify(trx, { kind: 'plan', plan: id });
   return done(checked.version);

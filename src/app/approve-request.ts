@@ -5,9 +5,10 @@ import { formatInstant } from '#core/instant.ts';
 import { approve } from '#core/request.ts';
 import { at, type Transaction } from '#store/database.ts';
 import { mayDecide, refusalOf } from './_decide-request.ts';
-import { lockRequest } from './_rows.ts';
+import { lockPrincipal, lockRequest } from './_rows.ts';
 import { notify } from './changes.ts';
-import { done, type AppContext, type Caller, type Outcome } from './context.ts';
+import { done, refused, type AppContext, type Caller, type Outcome } from './context.ts';
+import { permissionsInWords } from './permissions.ts';
 import type { Evidence } from './use-proof.ts';
 import { writeEntry } from './write-entry.ts';
 
@@ -19,9 +20,28 @@ export async function approveRequest(
 ): Promise<Outcome<RequestId>> {
   const now = ctx.clock.now();
   const id = evidence.object.request;
+  const requester = await lockPrincipal(trx, evidence.object.requester.id);
   const judged = mayDecide(ctx, caller.principal, await lockRequest(trx, id), id);
   if (judged.kind === 'refused') return judged;
   const { request, decision } = judged.value;
+  const role =
+    requester?.id === request.requester && requester.state === 'active'
+      ? ctx.policy.rolesFor(requester).find((candidate) => candidate.name === request.role)
+      : undefined;
+  // INVARIANT 1: who could not ask for it any more is given nothing by an old request.
+  if (role === undefined)
+    return refused(
+      'conflict',
+      `approve request \`${id}\`: \`${evidence.object.requester.handle}\` may not have \`${request.role}\` any more`,
+      'deny it, or wait until they ask again',
+    );
+  // INVARIANT 5: what is given is what was shown.
+  if (evidence.object.permissions?.join('\n') !== permissionsInWords(role.permissions).join('\n'))
+    return refused(
+      'conflict',
+      `approve request \`${id}\`: what \`${request.role}\` gives was changed meanwhile`,
+      'look at it again',
+    );
   const grantId = newId('grant', { now, random: ctx.random });
   const outcome = approve(request, { approver: caller.principal.id, grant: grantId }, now);
   if (outcome.kind === 'refused') return refusalOf(outcome.because, id);

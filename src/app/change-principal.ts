@@ -18,7 +18,7 @@ export async function changePrincipal(
 ): Promise<Outcome<PrincipalId>> {
   const judged = mayAdminister(ctx, caller, 'principals');
   if (judged.kind === 'refused') return judged;
-  const { subject, groupsBefore, groupsAfter, statusAfter } = evidence.object;
+  const { subject, statusBefore, groupsBefore, groupsAfter, statusAfter } = evidence.object;
   const now = ctx.clock.now();
   // All people are locked, in one order, so that two changes can't each count on the administrator the other takes away.
   const rows = await trx.selectFrom('principal').selectAll().orderBy('id').forUpdate().execute();
@@ -26,7 +26,10 @@ export async function changePrincipal(
   if (row === undefined) return notFound('person', subject.id);
   const before = principalOf(row);
   // What was shown must still be so: the signature is over a change from this state.
-  if ([...before.groups].sort().join() !== [...groupsBefore].join())
+  if (
+    (before.state === 'suspended') !== (statusBefore === 'suspended') ||
+    [...before.groups].sort().join() !== [...groupsBefore].join()
+  )
     return refused('conflict', `change \`${subject.handle}\`: somebody changed it meanwhile`, 'look at it again');
   const state: Principal['state'] =
     statusAfter === 'suspended'

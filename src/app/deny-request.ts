@@ -35,7 +35,5 @@ export async function denyRequest(
       .execute();
     await notify(trx, { kind: 'request', request: ask.request });
     return done(ask.request);
-  }).catch((fault: unknown) => {
-    throw new Error(`deny request \`${ask.request}\``, { cause: fault });
   });
 }

@@ -1,4 +1,5 @@
 /** Ends, in the record, the sessions of a gateway that died: it is starting again, so none of them can be alive. */
+import { resourceOf } from '#core/ids.ts';
 import type { Instant } from '#core/instant.ts';
 import { transaction } from '#store/database.ts';
 import { notify } from './changes.ts';
@@ -21,7 +22,13 @@ export async function endOrphanedSessions(ctx: AppContext, gateway: string, befo
         kind: 'session.ended',
         actor: 'system',
         of: row.principal,
-        subjects: { session: row.id, grant: row.access_grant, principal: row.principal, role: row.role },
+        subjects: {
+          session: row.id,
+          grant: row.access_grant,
+          principal: row.principal,
+          role: row.role,
+          resource: resourceOf(row.role),
+        },
         public: { how: 'gateway_died', gateway },
         content: { word: 'the gateway stopped without a word' },
       });

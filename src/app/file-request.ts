@@ -54,7 +54,13 @@ export async function fileRequest(ctx: AppContext, caller: Caller, ask: Ask): Pr
   const id = newId('request', { now, random: ctx.random });
   return await transaction(ctx.db, async (trx) => {
     // One at a time for a person, or two at once would both see room for one more.
-    await trx.selectFrom('principal').select('id').where('id', '=', caller.principal.id).forUpdate().execute();
+    const self = await trx
+      .selectFrom('principal')
+      .select('state')
+      .where('id', '=', caller.principal.id)
+      .forUpdate()
+      .executeTakeFirst();
+    if (self?.state !== 'active') return notFound('role', ask.role);
     const waiting = await trx
       .selectFrom('access_request')
       .select('id')

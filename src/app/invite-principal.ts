@@ -16,8 +16,8 @@ export async function invitePrincipal(
   const judged = mayAdminister(ctx, caller, 'principals');
   if (judged.kind === 'refused') return judged;
   const { subject, displayName, groups, kind } = evidence.object;
-  const taken = await trx.selectFrom('principal').select('id').where('handle', '=', subject.handle).executeTakeFirst();
-  if (taken !== undefined) return refused('conflict', `invite \`${subject.handle}\`: the handle is taken`);
+  const other = await trx.selectFrom('principal').select('id').where('handle', '=', subject.handle).executeTakeFirst();
+  if (other !== undefined) return taken(subject.handle);
   const entry = await writeEntry(ctx, trx, {
     kind: 'principal.invited',
     actor: caller.principal.id,
@@ -26,7 +26,7 @@ export async function invitePrincipal(
     public: { kind, groups: [...groups], policies: [...judged.value.policies], policyVersion: judged.value.version },
     content: { handle: subject.handle, name: displayName ?? subject.handle, ...evidence.content },
   });
-  await trx
+  const made = await trx
     .insertInto('principal')
     .values({
       id: subject.id,
@@ -38,10 +38,21 @@ export async function invitePrincipal(
       created_at: ctx.clock.now(),
       entry,
     })
-    .execute();
+    // Two administrators who invite under one handle at once: the second is told as if it had come later.
+    .onConflict((conflict) => conflict.column('handle').doNothing())
+    .returning('id')
+    .executeTakeFirst();
+  if (made === undefined) return taken(subject.handle);
   const link = await makeLink(ctx, trx, {
     for: { purpose: 'enrolment', principal: subject.id },
     actor: caller.principal.id,
   });
   return done({ principal: subject.id, link });
 }
+
+export const taken = (handle: string) =>
+  refused(
+    'conflict',
+    `invite \`${handle}\`: the handle is taken`,
+    'choose another, or renew the link of the person who has it',
+  );

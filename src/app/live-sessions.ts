@@ -1,30 +1,51 @@
-/** Which of a gateway's sessions may go on, and until when: the poll behind the push. */
+/**
+ * Which of a gateway's sessions may go on, until when and with which permissions: the poll behind the push. A session is
+ * judged again as if it were opened now, so a group, a policy or a role that has changed counts for those inside as well.
+ */
 import { sql } from 'kysely';
 import { isLive } from '#core/grant.ts';
 import type { GrantId, ResourceName, SessionId } from '#core/ids.ts';
 import type { Instant } from '#core/instant.ts';
-import { grantOf } from './_rows.ts';
+import type { Role } from '#core/role.ts';
+import { grantOf, principalOf } from './_rows.ts';
 import type { AppContext } from './context.ts';
 
 export async function liveSessions(
-  ctx: Pick<AppContext, 'db' | 'clock'>,
+  ctx: Pick<AppContext, 'db' | 'clock' | 'policy'>,
   ids: readonly SessionId[],
-): Promise<readonly { readonly session: SessionId; readonly deadline: Instant }[]> {
+): Promise<readonly { readonly session: SessionId; readonly deadline: Instant; readonly role: Role }[]> {
   if (ids.length === 0) return [];
   const now = ctx.clock.now();
   const rows = await ctx.db
     .selectFrom('session')
     .innerJoin('access_grant', 'access_grant.id', 'session.access_grant')
-    .innerJoin('principal', 'principal.id', 'session.principal')
     .selectAll('access_grant')
-    .select('session.id as session')
+    .select(['session.id as session', 'session.client_address'])
     .where('session.id', 'in', ids)
     .where('session.ended_at', 'is', null)
-    .where('principal.state', '=', 'active')
     .execute();
+  if (rows.length === 0) return [];
+  const people = await ctx.db
+    .selectFrom('principal')
+    .selectAll()
+    .where('id', 'in', [...new Set(rows.map((row) => row.principal))])
+    .where('state', '=', 'active')
+    .execute();
+  const roles = ctx.policy.configuration?.resources.flatMap((resource) => resource.roles) ?? [];
   return rows.flatMap((row) => {
     const grant = grantOf(row);
-    return isLive(grant, now) ? [{ session: row.session, deadline: grant.endsAt }] : [];
+    const person = people.find((candidate) => candidate.id === row.principal);
+    const role = roles.find((candidate) => candidate.name === row.role);
+    if (person === undefined || role === undefined || !isLive(grant, now)) return [];
+    const decision = ctx.policy.decide({
+      action: 'connect',
+      principal: principalOf(person),
+      now,
+      grant: { id: grant.id, principal: grant.principal, role: grant.role },
+      // How it is encrypted can't change on the way, and was judged when it was opened.
+      client: { address: row.client_address, tls: true },
+    });
+    return decision.kind === 'allow' ? [{ session: row.session, deadline: grant.endsAt, role }] : [];
   });
 }
 

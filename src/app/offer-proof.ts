@@ -15,6 +15,7 @@ import { activationRefusal } from './activate-grant.ts';
 import { mayAdminister, administratorsLeft } from './_administer.ts';
 import { findPrincipal, grantOf, readRequest } from './_rows.ts';
 import { done, notFound, refused, type AppContext, type Caller, type Outcome } from './context.ts';
+import { taken } from './invite-principal.ts';
 import { permissionsInWords } from './permissions.ts';
 import { readPlan } from './read-plan.ts';
 
@@ -149,17 +150,12 @@ async function contentOf(ctx: AppContext, caller: Caller, ask: ProofAsk): Promis
     case 'invite_principal': {
       const judged = mayAdminister(ctx, caller, 'principals');
       if (judged.kind === 'refused') return judged;
-      const taken = await ctx.db
+      const other = await ctx.db
         .selectFrom('principal')
         .select('id')
         .where('handle', '=', ask.handle)
         .executeTakeFirst();
-      if (taken !== undefined)
-        return refused(
-          'conflict',
-          `invite \`${ask.handle}\`: the handle is taken`,
-          'choose another, or renew the link of the person who has it',
-        );
+      if (other !== undefined) return taken(ask.handle);
       return done({
         purpose: 'invite_principal',
         // The id is chosen now, so that the passkey signs for this very account.

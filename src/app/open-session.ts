@@ -2,7 +2,7 @@
 import { newId, resourceOf, type CredentialId, type RequestId } from '#core/ids.ts';
 import { authorizeSession, type AuthorizedSession } from '#core/session.ts';
 import { transaction, type Transaction } from '#store/database.ts';
-import { findPrincipal, lockGrant } from './_rows.ts';
+import { lockGrant, lockPrincipal } from './_rows.ts';
 import type { AppContext } from './context.ts';
 import { writeEntry } from './write-entry.ts';
 
@@ -27,12 +27,14 @@ export async function openSession(ctx: AppContext, ask: SessionAsk): Promise<Ses
     const now = ctx.clock.now();
     const credential = await trx
       .selectFrom('connection_credential')
-      .selectAll()
-      .where('id', '=', ask.credential)
+      .innerJoin('access_grant', 'access_grant.id', 'connection_credential.access_grant')
+      .selectAll('connection_credential')
+      .select('access_grant.principal')
+      .where('connection_credential.id', '=', ask.credential)
       .executeTakeFirst();
     if (credential === undefined) return { kind: 'refused', message: 'this login is not known' };
+    const principal = await lockPrincipal(trx, credential.principal);
     const grant = await lockGrant(trx, credential.access_grant);
-    const principal = grant === undefined ? undefined : await findPrincipal(trx, grant.principal);
     if (grant === undefined || principal === undefined)
       throw new Error(`open a session: credential \`${ask.credential}\` has no grant`);
     const refuse = async (message: string, hint?: string): Promise<SessionAnswer> => {

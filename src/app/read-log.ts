@@ -84,7 +84,11 @@ export async function readLog(ctx: AppContext, caller: Caller, ask: LogAsk): Pro
     query = query.where('log_entry.seq', ask.order === 'newest' ? '<' : '>', Number(ask.cursor));
   const page = pageOf(await query.execute(), ask.limit, (row) => String(row.seq));
   const items = await show(ctx, page.items);
-  if (items.some((entry) => entry.actor !== 'system' && entry.actor !== 'stranger' && entry.actor.id !== principal.id))
+  // What somebody else did to the reader is the reader's own to read.
+  if (
+    ask.scope === 'all' &&
+    items.some((entry) => entry.actor !== 'system' && entry.actor !== 'stranger' && entry.actor.id !== principal.id)
+  )
     await noteReading(ctx, caller, ask, items.length);
   return done({ items, next: page.next });
 }
@@ -106,7 +110,7 @@ export async function readEntry(
   return done({ leaf: row.leaf, index: row.leaf_index ?? undefined });
 }
 
-/** Somebody who looks every few seconds at the same list has looked once in a while. */
+/** Once in five minutes for a person and a session: who follows the log would fill it with their own reading. */
 async function noteReading(ctx: AppContext, caller: Caller, ask: LogAsk, count: number): Promise<void> {
   const what = { scope: ask.scope, ...(ask.session === undefined ? {} : { session: ask.session }) };
   const window = Math.floor(ctx.clock.now() / 300_000);

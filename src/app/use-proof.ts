@@ -2,7 +2,7 @@
  * Uses a proof: verifies the passkey's assertion over the stored object, marks the proof used, and does what the object
  * says, all in one transaction. There is no other way to these acts, so the signature and the act can't come apart.
  */
-import type { GrantId, PlanId, PrincipalId, ProofId, RequestId } from '#core/ids.ts';
+import type { GrantId, PlanId, PrincipalId, ProofId, RequestId, TokenId } from '#core/ids.ts';
 import type { Instant } from '#core/instant.ts';
 import type { Json } from '#core/jcs.ts';
 import type { Secret } from '#core/secret.ts';
@@ -18,6 +18,7 @@ import { done, notFound, refused, type AppContext, type Caller, type Outcome } f
 import { invitePrincipal } from './invite-principal.ts';
 import { renewLink } from './renew-link.ts';
 import { findAuthenticator } from './_authenticators.ts';
+import { lockPrincipal } from './_rows.ts';
 
 /** A verified proof on its way into the log. */
 export type Evidence<P extends ProofPurpose = ProofPurpose> = {
@@ -66,6 +67,9 @@ export async function useProof(
         .forUpdate()
         .executeTakeFirst();
       if (row === undefined) return notFound('proof', ask.proof);
+      // A suspension or another group may have come between the sign-in and this act.
+      const principal = await lockPrincipal(trx, caller.principal.id);
+      if (principal?.state !== 'active') return notFound('proof', ask.proof);
       const object = row.object;
       const stored =
         row.state === 'used'
@@ -110,8 +114,16 @@ export async function useProof(
         .set({ state: 'used', used_at: at(now), authenticator: authenticator.id, assertion: json(raw) })
         .where('id', '=', ask.proof)
         .execute();
+      // The passkey has shown as well who sits at the console.
+      if (caller.session.kind === 'web')
+        await trx
+          .updateTable('web_session')
+          .set({ proven_at: now })
+          .where('id', '=', caller.session.id as TokenId)
+          .where('principal', '=', caller.principal.id)
+          .execute();
       const content = evidenceOf(object, raw);
-      const outcome = await act(ctx, trx, caller, object, content);
+      const outcome = await act(ctx, trx, { ...caller, principal }, object, content);
       // A refused act leaves nothing behind: the proof goes back to being offered.
       if (outcome.kind === 'refused') throw new Refusal(outcome);
       return outcome;
