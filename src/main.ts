@@ -11,7 +11,7 @@ import { createContentKeys } from '#app/content-keys.ts';
 import type { AppContext } from '#app/context.ts';
 import { endOrphanedSessions } from '#app/end-orphaned-sessions.ts';
 import { ensureBootstrap } from '#app/ensure-bootstrap.ts';
-import { loadConfiguration } from '#app/load-configuration.ts';
+import { loadConfiguration, newestConfiguration } from '#app/load-configuration.ts';
 import { noteStart, noteStop } from '#app/note-system.ts';
 import { encodeBase64Url } from '#core/base64.ts';
 import type { Instant } from '#core/instant.ts';
@@ -83,6 +83,7 @@ export async function startSally(config: ServerConfig, options: StartOptions): P
 
   // What was started is stopped in reverse, also when starting fails half-way.
   const parts = new AsyncDisposableStack();
+  let sampleStarting: Promise<SampleTarget> | undefined;
   try {
     parts.use(DataDirLock.take(data));
     const log = createLogger({
@@ -95,7 +96,7 @@ export async function startSally(config: ServerConfig, options: StartOptions): P
     const keyRing = createKeyRing(openMasterKey(join(keys, 'master.key'), random), { random });
     const authority = await openAuthority(keys, system);
 
-    const sampleStarting = config.sample ? startSample() : undefined;
+    sampleStarting = config.sample ? startSample() : undefined;
     // Looked at when it is awaited below; until then its failure must not be an unhandled one.
     sampleStarting?.catch(() => undefined);
 
@@ -166,15 +167,20 @@ export async function startSally(config: ServerConfig, options: StartOptions): P
       await keepSampleConfiguration(yaml, policies, example.cases);
     } else if (config.configurationFile !== undefined)
       await applyFirst(readConfigurationFiles(config.configurationFile));
+    let configurationNumber: number | undefined;
     await reload();
-
-    changes.subscribe((change) => {
-      if (change.kind !== 'configuration' && change.kind !== 'missed') return;
+    // One after the other, or an older configuration could be taken into use after a newer one.
+    let following = Promise.resolve();
+    const follow = (): Promise<void> => {
       // Who acts on a new configuration hears of it when it answers, not before.
-      void reload().then(
+      following = following.then(reload).then(
         () => changes.tell({ kind: 'configuration_loaded', version: policy.version }),
         (error: unknown) => log.error({ err: error }, 'the configuration can’t be loaded'),
       );
+      return following;
+    };
+    changes.subscribe((change) => {
+      if (change.kind === 'configuration' || change.kind === 'missed') void follow();
     });
     parts.use(
       await listen(address, [changesChannel], {
@@ -209,6 +215,27 @@ export async function startSally(config: ServerConfig, options: StartOptions): P
         : config.console.tls.kind === 'own_ca'
           ? await ownCertificate({ folder: keys, name: 'console', authority, names: consoleNames, system })
           : undefined;
+
+    // --- what runs by itself; it stops last, so that what the other parts say at their end is in the log and in its tree
+    let isStarted = false;
+    let reloadConsoleTls = (): void => undefined;
+    const background = startBackground({
+      app,
+      system,
+      log,
+      refreshCertificates: async () => {
+        await gatewayCertificate.refresh();
+        if ((await consoleCertificate?.refresh()) === true) reloadConsoleTls();
+      },
+      // The poll behind the push: a process that could not load a configuration tries again.
+      followConfiguration: async () => {
+        if ((await newestConfiguration(app)) !== configurationNumber) await follow();
+      },
+    });
+    parts.defer(async () => {
+      if (isStarted) await noteStop(app).catch((error: unknown) => log.error({ err: error }, 'the stop is not logged'));
+      await background.stop();
+    });
 
     // --- the gateway
     progress('starting the PostgreSQL gateway');
@@ -268,22 +295,10 @@ export async function startSally(config: ServerConfig, options: StartOptions): P
       }),
     );
     parts.defer(() => api.stop());
+    reloadConsoleTls = () => api.reloadTls();
     await noteStart(app, version);
+    isStarted = true;
     const enrolmentLink = await ensureBootstrap(app);
-
-    const background = startBackground({
-      app,
-      system,
-      log,
-      refreshCertificates: async () => {
-        await gatewayCertificate.refresh();
-        if ((await consoleCertificate?.refresh()) === true) api.reloadTls();
-      },
-    });
-    parts.defer(async () => {
-      await noteStop(app).catch((error: unknown) => log.error({ err: error }, 'the stop could not be logged'));
-      await background.stop();
-    });
     isReady = true;
     log.info({ version, console: site.publicUrl, postgres: gatewayAddress, data }, 'ready');
 
@@ -366,7 +381,10 @@ export async function startSally(config: ServerConfig, options: StartOptions): P
 
     async function reload(): Promise<void> {
       const loaded = await loadConfiguration(app);
-      if (loaded.kind !== 'faults') return;
+      if (loaded.kind !== 'faults') {
+        configurationNumber = loaded.number;
+        return;
+      }
       const [fault] = loaded.faults;
       throw new StartError(
         'configuration_refused',
@@ -388,6 +406,8 @@ export async function startSally(config: ServerConfig, options: StartOptions): P
       return port;
     }
   } catch (error) {
+    // A part that is still on its way has to arrive before it can be stopped.
+    await sampleStarting?.catch(() => undefined);
     await parts.disposeAsync().catch(() => undefined);
     throw error;
   }

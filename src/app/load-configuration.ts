@@ -6,19 +6,32 @@ import type { StoredFiles } from '#store/schema.ts';
 import type { AppContext } from './context.ts';
 
 export type LoadedConfiguration =
-  | { readonly kind: 'loaded'; readonly version: string }
+  | { readonly kind: 'loaded'; readonly version: string; readonly number: number }
   /** Nothing has been applied yet: the shipped policies answer over no resources. */
-  | { readonly kind: 'none'; readonly version: string }
+  | { readonly kind: 'none'; readonly version: string; readonly number: undefined }
   | { readonly kind: 'faults'; readonly faults: readonly PolicyFault[] };
 
 export async function loadConfiguration(ctx: AppContext): Promise<LoadedConfiguration> {
-  const row = await ctx.db.selectFrom('configuration').select('files').orderBy('number', 'desc').executeTakeFirst();
+  const row = await ctx.db
+    .selectFrom('configuration')
+    .select(['number', 'files'])
+    .orderBy('number', 'desc')
+    .executeTakeFirst();
   const parsed = row === undefined ? undefined : parseFiles(ctx, row.files);
   if (parsed?.kind === 'faults') return parsed;
   const configuration: Configuration = parsed?.configuration ?? { resources: [], policies: {} };
   const loaded = ctx.policy.load({ shipped: ctx.shipped, configuration });
   if (loaded.kind === 'faults') return loaded;
-  return { kind: row === undefined ? 'none' : 'loaded', version: loaded.version };
+  const { version } = loaded;
+  return row === undefined
+    ? { kind: 'none', version, number: undefined }
+    : { kind: 'loaded', version, number: row.number };
+}
+
+/** The number of the configuration that should be in use; undefined while there is none. */
+export async function newestConfiguration(ctx: Pick<AppContext, 'db'>): Promise<number | undefined> {
+  const row = await ctx.db.selectFrom('configuration').select('number').orderBy('number', 'desc').executeTakeFirst();
+  return row?.number;
 }
 
 export type ParsedFiles =

@@ -1,4 +1,7 @@
-/** What runs by itself: the sequencer of the log, the end of what is due, certificates that come of age, sweeping up. */
+/**
+ * What runs by itself: the sequencer of the log, the end of what is due, certificates that come of age, a configuration
+ * that was not heard of, sweeping up.
+ */
 import type { AppContext } from '#app/context.ts';
 import { endDue } from '#app/end-due.ts';
 import { sequenceLog } from '#app/sequence-log.ts';
@@ -15,8 +18,10 @@ export function startBackground(from: {
   readonly system: System;
   readonly log: Log;
   readonly refreshCertificates: () => Promise<void>;
+  /** Takes the newest configuration into use, if it isn't. */
+  readonly followConfiguration: () => Promise<void>;
 }): Background {
-  const { app, system, log, refreshCertificates } = from;
+  const { app, system, log, refreshCertificates, followConfiguration } = from;
   const ending = new AbortController();
   const every = async (name: string, task: () => Promise<number>): Promise<void> => {
     while (!ending.signal.aborted) {
@@ -40,6 +45,10 @@ export function startBackground(from: {
     every('refresh certificates', async () => {
       await refreshCertificates();
       return 10_000;
+    }),
+    every('follow the configuration', async () => {
+      await followConfiguration();
+      return 5_000;
     }),
     every('sweep', async () => {
       await sweep(app);
