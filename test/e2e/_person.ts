@@ -22,7 +22,13 @@ export async function launchBrowser(): Promise<Browser> {
   });
 }
 
-export type Ran = { readonly code: number | null; readonly out: string; readonly err: string };
+export type Ran = {
+  readonly code: number | null;
+  readonly out: string;
+  readonly err: string;
+  /** Both, in the order in which they came. */
+  readonly shown: string;
+};
 
 export type Running = {
   readonly child: ChildProcess;
@@ -106,11 +112,18 @@ export async function openPerson(
     });
     let out = '';
     let err = '';
-    child.stdout?.on('data', (chunk: Buffer) => (out += chunk.toString()));
-    child.stderr?.on('data', (chunk: Buffer) => (err += chunk.toString()));
+    let shown = '';
+    child.stdout?.on('data', (chunk: Buffer) => {
+      out += chunk.toString();
+      shown += chunk.toString();
+    });
+    child.stderr?.on('data', (chunk: Buffer) => {
+      err += chunk.toString();
+      shown += chunk.toString();
+    });
     const ended = new Promise<Ran>((resolve, reject) => {
       child.once('error', reject);
-      child.once('close', (code) => resolve({ code, out, err }));
+      child.once('close', (code) => resolve({ code, out, err, shown }));
     });
     return { child, out: () => out, err: () => err, ended };
   };

@@ -36,10 +36,12 @@ async function picture(person: Person, name: string): Promise<void> {
     ['light', options.screenshots],
     ['dark', dark],
   ] as const) {
-    await person.page.emulateMedia({ colorScheme: scheme });
+    await person.page.emulateMedia({ colorScheme: scheme, reducedMotion: 'reduce' });
+    // What fades in has faded in.
+    await person.page.waitForTimeout(500);
     await person.page.screenshot({ path: join(folder, `${name}.png`) });
   }
-  await person.page.emulateMedia({ colorScheme: null });
+  await person.page.emulateMedia({ colorScheme: null, reducedMotion: null });
 }
 
 /** Runs a command that must succeed; it and its output go into the transcript. */
@@ -52,11 +54,13 @@ async function ok(person: Person, ...args: readonly string[]): Promise<Ran> {
 
 /** What a person would read; documents for programs are left out, long outputs are shortened. */
 function note(person: Person, args: readonly string[], ran: Ran): void {
-  if (args.includes('--json')) return;
+  // Once is enough to see how it looks.
+  if (args.includes('--json') || (current === '8' && args[0] === 'activate')) return;
+  if (args[0] === 'login' && person.name !== 'ada') return;
   const quoted = args
     .map((arg) => (/^[\w./:=@%+,-]+$/.test(arg) ? arg : `'${arg.replaceAll("'", `'\\''`)}'`))
     .join(' ');
-  const lines = `${ran.out}${ran.err}`.trimEnd().split('\n');
+  const lines = ran.shown.trimEnd().split('\n');
   const shown = lines.length > 24 ? [...lines.slice(0, 20), `… ${lines.length - 20} more lines`] : lines;
   transcript.push(`${person.name}$ sally ${quoted}\n${shown.join('\n')}`.trimEnd());
 }
@@ -718,7 +722,18 @@ try {
   const code = await house.stop();
   assert.equal(code, 0, house.output().slice(-2000));
   seen('9', 'SIGTERM stops it gently');
-  if (options.transcript !== undefined) writeFileSync(options.transcript, `${transcript.join('\n\n')}\n`);
+  if (options.transcript !== undefined) {
+    const { console: ui, postgres } = house.ready();
+    const text = transcript
+      .join('\n\n')
+      .replaceAll(new RegExp(`${house.folder}/(?:root|ada|bob)/`, 'g'), '')
+      .replaceAll(`${house.folder}/`, '')
+      .replaceAll(/sslrootcert=\S+?\.pem/g, 'sslrootcert=…/gateway.pem')
+      .replaceAll(/(authorize\?)\S+/g, '$1…')
+      .replaceAll(ui.url, 'http://localhost:7700')
+      .replaceAll(`localhost:${postgres.port}`, 'localhost:7701');
+    writeFileSync(options.transcript, `${text}\n`);
+  }
   console.log(`${passed} passed, 0 failed`);
 } catch (error) {
   console.error(`✖ ${current}   ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`);
@@ -745,5 +760,5 @@ async function runAlone(args: readonly string[]): Promise<Ran> {
   child.stdout.on('data', (chunk: Buffer) => (out += chunk.toString()));
   child.stderr.on('data', (chunk: Buffer) => (err += chunk.toString()));
   const code = await new Promise<number | null>((resolve) => child.once('close', resolve));
-  return { code, out, err };
+  return { code, out, err, shown: out + err };
 }
