@@ -8,7 +8,7 @@ import type { Plan } from '#app/read-plan.ts';
 import type { ShownRequest } from '#app/read-requests.ts';
 import type { ShownRole } from '#app/read-roles.ts';
 import type { ShownSession } from '#app/read-sessions.ts';
-import type { NewLink } from '#app/use-proof.ts';
+import type { NewLink } from '#app/make-link.ts';
 import type { Duration, Instant } from '#core/instant.ts';
 import { formatInstant } from '#core/instant.ts';
 import type { PrincipalRef } from '#core/principal.ts';

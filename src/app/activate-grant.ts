@@ -8,7 +8,7 @@ import { at } from '#store/database.ts';
 import { lockGrant } from './_rows.ts';
 import { notify } from './changes.ts';
 import { done, notFound, refused, type AppContext, type Caller, type Outcome, type Refused } from './context.ts';
-import type { Evidence } from './use-proof.ts';
+import type { Evidence } from './evidence.ts';
 import { writeEntry } from './write-entry.ts';
 
 export async function activateGrant(

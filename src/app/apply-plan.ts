@@ -7,7 +7,7 @@ import { notify } from './changes.ts';
 import { done, notFound, refused, type AppContext, type Caller, type Outcome } from './context.ts';
 import { endGrantIn } from './end-grant.ts';
 import { storeConfiguration } from './_store-configuration.ts';
-import type { Evidence } from './use-proof.ts';
+import type { Evidence } from './evidence.ts';
 
 /** Answers the policy version now in force; every process loads it when it hears of the change. */
 export async function applyPlan(

@@ -9,7 +9,7 @@ import { lockPrincipal, lockRequest } from './_rows.ts';
 import { notify } from './changes.ts';
 import { done, refused, type AppContext, type Caller, type Outcome } from './context.ts';
 import { permissionsInWords } from './permissions.ts';
-import type { Evidence } from './use-proof.ts';
+import type { Evidence } from './evidence.ts';
 import { writeEntry } from './write-entry.ts';
 
 export async function approveRequest(

@@ -7,7 +7,7 @@ import { principalOf } from './_rows.ts';
 import { notify } from './changes.ts';
 import { done, notFound, refused, type AppContext, type Caller, type Outcome } from './context.ts';
 import { endGrantIn } from './end-grant.ts';
-import type { Evidence } from './use-proof.ts';
+import type { Evidence } from './evidence.ts';
 import { writeEntry } from './write-entry.ts';
 
 export async function changePrincipal(

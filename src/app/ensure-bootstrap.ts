@@ -2,8 +2,7 @@
 import { transaction } from '#store/database.ts';
 import { sql } from 'kysely';
 import type { AppContext } from './context.ts';
-import { makeLink } from './make-link.ts';
-import type { NewLink } from './use-proof.ts';
+import { makeLink, type NewLink } from './make-link.ts';
 
 /** Undefined once anybody has a passkey. */
 export async function ensureBootstrap(ctx: AppContext): Promise<NewLink | undefined> {

@@ -3,8 +3,8 @@ import type { PrincipalId } from '#core/ids.ts';
 import type { Transaction } from '#store/database.ts';
 import { mayAdminister } from './_administer.ts';
 import { done, refused, type AppContext, type Caller, type Outcome } from './context.ts';
-import { makeLink } from './make-link.ts';
-import type { Evidence, NewLink } from './use-proof.ts';
+import type { Evidence } from './evidence.ts';
+import { makeLink, type NewLink } from './make-link.ts';
 import { writeEntry } from './write-entry.ts';
 
 export async function invitePrincipal(

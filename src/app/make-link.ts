@@ -1,13 +1,16 @@
 /** A one-time link for a person's passkey; it replaces the links made for them before. */
 import type { LinkId, PrincipalId } from '#core/ids.ts';
-import { formatInstant } from '#core/instant.ts';
+import { formatInstant, type Instant } from '#core/instant.ts';
+import type { Secret } from '#core/secret.ts';
 import { linkUrl, makeLink as make, type LinkFor } from '#identity/one-time-link.ts';
 import type { Transaction } from '#store/database.ts';
 import type { Actor } from '#log/entry.ts';
 import type { AppContext } from './context.ts';
 import type { EntryDraft } from './write-entry.ts';
 import { writeEntry } from './write-entry.ts';
-import type { NewLink } from './use-proof.ts';
+
+/** Shown once, to whoever made it. */
+export type NewLink = { readonly url: Secret<string>; readonly expiresAt: Instant };
 
 export async function makeLink(
   ctx: AppContext,

@@ -4,8 +4,8 @@ import type { Transaction } from '#store/database.ts';
 import { mayAdminister } from './_administer.ts';
 import { findPrincipal } from './_rows.ts';
 import { done, notFound, refused, type AppContext, type Caller, type Outcome } from './context.ts';
-import { makeLink } from './make-link.ts';
-import type { Evidence, NewLink } from './use-proof.ts';
+import type { Evidence } from './evidence.ts';
+import { makeLink, type NewLink } from './make-link.ts';
 
 export async function renewLink(
   ctx: AppContext,

@@ -3,10 +3,8 @@
  * says, all in one transaction. There is no other way to these acts, so the signature and the act can't come apart.
  */
 import type { GrantId, PlanId, PrincipalId, ProofId, RequestId, TokenId } from '#core/ids.ts';
-import type { Instant } from '#core/instant.ts';
 import type { Json } from '#core/jcs.ts';
-import type { Secret } from '#core/secret.ts';
-import { useProof as use, type ProofObject, type ProofPurpose } from '#core/proof.ts';
+import { useProof as use, type ProofObject } from '#core/proof.ts';
 import { credentialIdOf, verifyAssertion, type RawAssertion } from '#identity/passkeys.ts';
 import { proofChallenge } from '#log/challenge.ts';
 import { at, json, transaction, type Transaction } from '#store/database.ts';
@@ -15,17 +13,12 @@ import { applyPlan } from './apply-plan.ts';
 import { approveRequest } from './approve-request.ts';
 import { changePrincipal } from './change-principal.ts';
 import { done, notFound, refused, type AppContext, type Caller, type Outcome } from './context.ts';
+import type { Evidence } from './evidence.ts';
 import { invitePrincipal } from './invite-principal.ts';
+import type { NewLink } from './make-link.ts';
 import { renewLink } from './renew-link.ts';
 import { findAuthenticator } from './_authenticators.ts';
 import { lockPrincipal } from './_rows.ts';
-
-/** A verified proof on its way into the log. */
-export type Evidence<P extends ProofPurpose = ProofPurpose> = {
-  readonly object: ProofObject<P>;
-  /** `{ proof: … }`: object and raw assertion, for the entry of the act. */
-  readonly content: { readonly [name: string]: Json };
-};
 
 export type Done =
   | { readonly purpose: 'approve_request'; readonly request: RequestId }
@@ -37,9 +30,6 @@ export type Done =
     }
   | { readonly purpose: 'change_principal'; readonly principal: PrincipalId }
   | { readonly purpose: 'change_configuration'; readonly plan: PlanId; readonly version: string };
-
-/** Shown once, to whoever made it. */
-export type NewLink = { readonly url: Secret<string>; readonly expiresAt: Instant };
 
 /** Rolls the transaction back with an outcome instead of a fault. */
 class Refusal extends Error {
