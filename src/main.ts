@@ -90,7 +90,6 @@ export async function startSally(config: ServerConfig, options: StartOptions): P
       level: config.logLevel,
       file: options.logToFile === true ? join(data, 'sallyport.log') : undefined,
     });
-    parts.defer(() => log.flush());
 
     const keys = join(data, 'keys');
     const keyRing = createKeyRing(openMasterKey(join(keys, 'master.key'), random), { random });

@@ -8,7 +8,8 @@ const secretNames = ['password', 'secret', 'token', 'cookie', 'authorization', '
 export function createLogger(from: { readonly level: LogLevel; readonly file: string | undefined }): Logger {
   const paths = secretNames.flatMap((name) => [name, `*.${name}`, `*.*.${name}`]);
   const destination = pino.destination(
-    from.file === undefined ? { dest: 2, sync: false } : { dest: from.file, sync: false, mkdir: true, mode: 0o600 },
+    // Synchronous: no line is per statement, none may be lost at the end, and nothing has to be flushed.
+    from.file === undefined ? { dest: 2, sync: true } : { dest: from.file, sync: true, mkdir: true, mode: 0o600 },
   );
   return pino(
     {
