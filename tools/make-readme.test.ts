@@ -8,17 +8,10 @@ const readme = readFileSync(new URL('../README.md', import.meta.url), 'utf8');
 test('the README has places for the transcript and the screenshots, and what is put there can be replaced', () => {
   const once = withStory(readme, '$ sally ls\n', ['01-home.png', '02-the-inbox.png']);
   assert.match(once, /```text\n\$ sally ls\n```/);
-  assert.match(once, /!\[The inbox\]\(docs\/images\/02-the-inbox\.png\)/);
+  assert.match(once, /<img alt="The inbox" src="docs\/images\/02-the-inbox\.png"/);
   const twice = withStory(once, '$ sally log\n', ['01-home.png']);
   assert.ok(!twice.includes('02-the-inbox'));
   assert.equal(withStory(twice, '$ sally ls\n', ['01-home.png', '02-the-inbox.png']), once);
-});
-
-test('a picture in both schemes is shown as the reader’s screen is', () => {
-  const made = withStory(readme, '', ['home-dark.png', 'home-light.png']);
-  assert.equal(made.split('<picture>').length, 2);
-  assert.match(made, /media="\(prefers-color-scheme: dark\)" srcset="docs\/images\/home-dark\.png"/);
-  assert.match(made, /<img alt="Home" src="docs\/images\/home-light\.png">/);
 });
 
 test('a README without a place is refused', () => {
@@ -34,7 +27,7 @@ test('paths of the machine and secrets of the run are left out', () => {
     '\u001b[1mready\u001b[0m  ',
   ].join('\n');
   assert.equal(
-    clean(said, { '/home/ada': '~', '/home/ada/code/sallyport': '~/sallyport' }),
+    clean(said, [[/\/home\/ada\/code\/sallyport/g, '~/sallyport']]),
     [
       'data ~/sallyport/.sally',
       'http://localhost:7700/enrol#…',

@@ -5,12 +5,12 @@
  *
  *   node tools/make-readme.ts
  *
- * `test/e2e/story.ts --transcript FILE --screenshots DIR` writes plain text and PNG files. A picture's name is its caption,
- * and one that comes as `NAME-light.png` and `NAME-dark.png` is shown as the reader's screen is.
+ * `test/e2e/story.ts --transcript FILE --screenshots DIR` writes plain text and PNG files. A picture's name is its caption:
+ * `03-the-inbox.png` is "the inbox".
  */
 import { spawnSync } from 'node:child_process';
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
-import { homedir, tmpdir } from 'node:os';
+import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 
@@ -19,7 +19,7 @@ export function withStory(readme: string, transcript: string, pictures: readonly
   const fence = '```';
   return [
     ['transcript', transcript.trim() === '' ? '' : `${fence}text\n${transcript.trimEnd()}\n${fence}\n`],
-    ['screenshots', [...new Set(pictures.map(baseOf))].map((base) => `${shown(base, pictures)}\n`).join('\n')],
+    ['screenshots', pictures.map((picture) => `${imageOf(picture)}\n`).join('')],
   ].reduce((text, [mark, content]) => {
     const block = new RegExp(`(<!-- ${mark} -->\n)[\\s\\S]*?(<!-- end -->)`);
     if (!block.test(text)) throw new Error(`make the readme: it has no place marked \`<!-- ${mark} -->\``);
@@ -27,28 +27,19 @@ export function withStory(readme: string, transcript: string, pictures: readonly
   }, readme);
 }
 
-const baseOf = (picture: string): string => picture.replace(/(?:-light|-dark)?\.png$/, '');
-
-/** One picture, or the pair of it, by its name without ending. */
-function shown(base: string, pictures: readonly string[]): string {
-  const words = base.replace(/^\d+-/, '').replaceAll('-', ' ');
+function imageOf(picture: string): string {
+  const words = picture
+    .replace(/^\d+-/, '')
+    .replace(/\.png$/, '')
+    .replaceAll('-', ' ');
   const caption = words.charAt(0).toUpperCase() + words.slice(1);
-  const dark = `${base}-dark.png`;
-  const light = [`${base}-light.png`, `${base}.png`].find((name) => pictures.includes(name));
-  if (light === undefined || !pictures.includes(dark)) return `![${caption}](docs/images/${light ?? dark})`;
-  return [
-    '<picture>',
-    `  <source media="(prefers-color-scheme: dark)" srcset="docs/images/${dark}">`,
-    `  <img alt="${caption}" src="docs/images/${light}">`,
-    '</picture>',
-  ].join('\n');
+  // Two beside each other; a phone is narrow.
+  return `<img alt="${caption}" src="docs/images/${picture}" width="${picture.includes('phone') ? 24 : 49}%">`;
 }
 
 /** What belongs to the machine it ran on, and what was secret while it ran, is left out. */
-export function clean(transcript: string, places: Readonly<Record<string, string>>): string {
-  const text = Object.entries(places)
-    .toSorted(([a], [b]) => b.length - a.length)
-    .reduce((now, [path, shown]) => now.replaceAll(path, shown), transcript);
+export function clean(transcript: string, places: readonly (readonly [place: RegExp, shown: string])[]): string {
+  const text = places.reduce((now, [place, shown]) => now.replaceAll(place, shown), transcript);
   return (
     text
       // Colours and cursor movements.
@@ -82,11 +73,13 @@ if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
     rmSync(images, { recursive: true, force: true });
     for (const name of pictures) cpSync(join(screenshots, name), join(images, name));
     const readme = join(root, 'README.md');
-    const text = clean(readFileSync(transcript, 'utf8'), {
-      [root]: '~/sallyport',
-      [tmpdir()]: '/tmp',
-      [homedir()]: '~',
-    });
+    // Each person of the story has a home below a folder of the run's own; ports differ from run to run.
+    const text = clean(readFileSync(transcript, 'utf8'), [
+      [/\/[^\s:]*\/sally-story-\w+\/(?:ada|bob|root)\b/g, '~'],
+      [/\/[^\s:]*\/sally-story-\w+\//g, ''],
+      [new RegExp(`${RegExp.escape(root)}\\b`, 'g'), '~/sallyport'],
+      [/http:\/\/localhost:\d+/g, 'http://localhost:7700'],
+    ]);
     writeFileSync(readme, withStory(readFileSync(readme, 'utf8'), text, pictures));
     console.log(`wrote README.md and ${pictures.length} pictures to docs/images`);
   } finally {
