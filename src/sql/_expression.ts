@@ -1,6 +1,6 @@
 /** Walks expressions: which columns they read, which functions, operators and casts they call. */
 import type { FuncCall, Node, TypeName } from '@pgsql/types';
-import { judgeCall } from './_functions.ts';
+import { judgeCall, judgeField } from './_functions.ts';
 import type { Place } from './_place.ts';
 import { findUserOperators, nameOf } from './_resolve.ts';
 import { record, resolveColumn, resolveStar } from './_scope.ts';
@@ -152,10 +152,12 @@ const specials: Readonly<Partial<Record<Kind, Special>>> = {
     const star = as(fields.at(-1), 'A_Star') !== undefined;
     const parts = strings(star ? fields.slice(0, -1) : fields);
     const { database } = names.catalogue;
-    record(
-      collector,
-      star ? resolveStar(place.scope, parts, database).columns : resolveColumn(place.scope, parts, database),
-    );
+    if (star) return record(collector, resolveStar(place.scope, parts, database).columns);
+    const columns = resolveColumn(place.scope, parts, database);
+    record(collector, columns);
+    // Nothing of that name is known: the row may have it, or a function of that name is called with the row.
+    const field = columns.length === 0 && parts.length > 1 ? parts.at(-1) : undefined;
+    if (field !== undefined) judgeField(place.walk, field, undefined);
   },
 
   A_Expr(node, place) {
@@ -231,6 +233,8 @@ const specials: Readonly<Partial<Record<Kind, Special>>> = {
         throw new Undecidable('it reaches into a value in a way that is not known here');
       }
       if (kind === 'A_Indices') walkExpression(step, place);
+      const name = as(step, 'String')?.sval;
+      if (name !== undefined) judgeField(place.walk, name, step === indirection[0] ? arg : undefined);
     }
     // `(t).name` reads the whole row of `t`: so does PostgreSQL ask for all of its columns.
     walkExpression(arg, place);

@@ -1,7 +1,7 @@
 /** What it takes to call a function. Closed by default: PostgreSQL's own must be known to be harmless, others need `call`. */
 import type { Node } from '@pgsql/types';
 import type { Collector } from './_collector.ts';
-import { findRelation, findRoutines, nameOf, parseNameText, type QualifiedName } from './_resolve.ts';
+import { findRelation, findRoutines, nameOf, parseNameText, routinesCalled, type QualifiedName } from './_resolve.ts';
 import { judgeSetting } from './_settings.ts';
 import { as, stringLiteral, Undecidable } from './_tree.ts';
 import type { Routine } from './catalogue.ts';
@@ -18,7 +18,7 @@ const harmlessVolatile = new Set(
   pg_database_size pg_export_snapshot pg_get_multixact_members pg_get_wal_replay_pause_state pg_indexes_size
   pg_is_in_recovery pg_is_wal_replay_paused pg_jit_available pg_last_committed_xact pg_last_wal_receive_lsn
   pg_last_wal_replay_lsn pg_last_xact_replay_timestamp pg_lock_status pg_notification_queue_usage pg_partition_ancestors
-  pg_partition_tree pg_prepared_xact pg_relation_size pg_safe_snapshot_blocking_pids pg_sequence_last_value pg_sleep
+  pg_partition_tree pg_relation_size pg_safe_snapshot_blocking_pids pg_sequence_last_value pg_sleep
   pg_sleep_for pg_sleep_until pg_stat_clear_snapshot pg_stat_have_stats pg_table_size pg_tablespace_size
   pg_total_relation_size pg_xact_commit_timestamp pg_xact_commit_timestamp_origin pg_xact_status random random_normal
   setseed timeofday txid_status uuidv4 uuidv7`.split(/\s+/),
@@ -28,6 +28,16 @@ const harmlessVolatileFamilies = /^pg_stat_get_/;
 /** Stable or immutable by PostgreSQL's books, and yet they read tables, files or other sessions by a name in a string. */
 const dangerousStable =
   /_to_xml(?:schema|_and_xmlschema)?$|^pg_(?:read|ls|stat_file|hba_file|ident_file|show_all_file)|^pg_logical_|^lo_|^dblink/;
+
+/** Behind the views that the shipped policies keep from clients: what others do, and from where. */
+const othersWork = new Set(
+  `pg_get_replication_slots pg_prepared_xact pg_show_replication_origin_status pg_stat_get_activity
+  pg_stat_get_backend_activity pg_stat_get_backend_activity_start pg_stat_get_backend_client_addr
+  pg_stat_get_backend_client_port pg_stat_get_backend_dbid pg_stat_get_backend_idset pg_stat_get_backend_pid
+  pg_stat_get_backend_start pg_stat_get_backend_subxact pg_stat_get_backend_userid pg_stat_get_backend_wait_event
+  pg_stat_get_backend_wait_event_type pg_stat_get_backend_xact_start pg_stat_get_progress_info
+  pg_stat_get_subscription pg_stat_get_wal_receiver pg_stat_get_wal_senders`.split(/\s+/),
+);
 
 /** `nextval` and `setval` move the sequence, `currval` reads it. */
 const sequenceActions: ReadonlyMap<string, 'select' | 'update'> = new Map([
@@ -56,6 +66,22 @@ export function judgeCall(call: Call): readonly Routine[] {
   return routines;
 }
 
+/**
+ * `(value).name` and `row.name` call the function `name` with the value when it has no such column (`ParseFuncOrColumn` in
+ * PostgreSQL's parse_func.c), whatever the type of the value is. Which of the two is meant isn't known here, so what such
+ * a function would need is needed, unless it is one of PostgreSQL's own harmless ones.
+ */
+export function judgeField(call: Pick<Call, 'names' | 'collector'>, name: string, value: Node | undefined): void {
+  const routines = call.names.catalogue.routines.has(name) ? routinesCalled(call.names, { name }, 1) : [];
+  for (const routine of routines) {
+    if (routine.builtin && isHarmless(routine) && !sequenceActions.has(name)) continue;
+    judgeRoutine(
+      { ...call, parts: [name], argumentCount: 1, args: value === undefined ? [] : [value], settingName: undefined },
+      routine,
+    );
+  }
+}
+
 /** Before PostgreSQL 16 `json_object(…)` and `system_user` were ordinary names; the parser takes them for its own. */
 function asOlderServer(names: Names | UnknownNames, wanted: QualifiedName): QualifiedName {
   const own = wanted.schema === 'pg_catalog' && wanted.name === 'json_object' && names.catalogue.version < 160_000;
@@ -82,11 +108,14 @@ function judgeRoutine(call: Call, routine: Routine): void {
     judgeSetConfig(call);
     return;
   }
-  const harmless =
-    !dangerousStable.test(name) &&
-    (routine.volatility !== 'volatile' || harmlessVolatile.has(name) || harmlessVolatileFamilies.test(name));
+  const harmless = isHarmless(routine);
   collector.calls(routine, !harmless);
   if (!harmless) collector.danger();
+}
+
+function isHarmless({ name, volatility }: Routine): boolean {
+  if (dangerousStable.test(name) || othersWork.has(name)) return false;
+  return volatility !== 'volatile' || harmlessVolatile.has(name) || harmlessVolatileFamilies.test(name);
 }
 
 function judgeSequence(

@@ -69,15 +69,7 @@ function onPath(names: Names | UnknownNames, schema: string): boolean {
  * unknown path every schema counts.
  */
 export function findRoutines(names: Names | UnknownNames, wanted: QualifiedName, argumentCount: number): Routine[] {
-  checkDatabase(names.catalogue, wanted);
-  const schema = wanted.schema === 'pg_temp' ? temporarySchema(names) : wanted.schema;
-  const named = names.catalogue.routines.get(wanted.name) ?? [];
-  const found = named.filter(
-    (routine) =>
-      (wanted.schema === undefined ? onPath(names, routine.schema) : routine.schema === schema) &&
-      routine.fewest <= argumentCount &&
-      (routine.most === null || argumentCount <= routine.most),
-  );
+  const found = routinesCalled(names, wanted, argumentCount);
   if (found.length === 0) {
     throw new Undecidable(`function \`${writtenName(wanted)}\` with ${argumentCount} arguments does not exist`, {
       kind: 'function',
@@ -85,6 +77,19 @@ export function findRoutines(names: Names | UnknownNames, wanted: QualifiedName,
     });
   }
   return found;
+}
+
+/** The same; empty when there is none. */
+export function routinesCalled(names: Names | UnknownNames, wanted: QualifiedName, argumentCount: number): Routine[] {
+  checkDatabase(names.catalogue, wanted);
+  const schema = wanted.schema === 'pg_temp' ? temporarySchema(names) : wanted.schema;
+  const named = names.catalogue.routines.get(wanted.name) ?? [];
+  return named.filter(
+    (routine) =>
+      (wanted.schema === undefined ? onPath(names, routine.schema) : routine.schema === schema) &&
+      routine.fewest <= argumentCount &&
+      (routine.most === null || argumentCount <= routine.most),
+  );
 }
 
 /** Operators by that name whose function somebody wrote; empty for PostgreSQL's own. */
