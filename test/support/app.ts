@@ -23,6 +23,7 @@ import { encodeBase64Url } from '#core/base64.ts';
 import { newId } from '#core/ids.ts';
 import type { Duration, Instant } from '#core/instant.ts';
 import type { Principal } from '#core/principal.ts';
+import type { ProofObject } from '#core/proof.ts';
 import { Secret } from '#core/secret.ts';
 import { proofOptions, type Transport } from '#identity/passkeys.ts';
 import { createRateLimits, rateRules, type Limited, type Rule } from '#identity/rate-limit.ts';
@@ -58,8 +59,16 @@ export type TestApp = {
   readonly signInWeb: (person: TestPerson) => Promise<string>;
   /** As a request of this person would be authenticated, with a new sign-in. */
   readonly caller: (person: TestPerson) => Promise<Caller>;
+  /** Offers a proof and signs it; the act happens with `use`, as often as that is called. */
+  readonly sign: (person: TestPerson, ask: ProofAsk) => Promise<Signed>;
   /** Offers and uses a proof: the act, done with the person's passkey. Throws when it is refused. */
   readonly prove: (person: TestPerson, ask: ProofAsk) => Promise<Done>;
+};
+
+export type Signed = {
+  readonly by: Caller;
+  readonly object: ProofObject;
+  readonly use: () => Promise<Outcome<Done>>;
 };
 
 export type TestAppOptions = {
@@ -185,7 +194,7 @@ export async function testApp(t: Cleanup, options: TestAppOptions = {}): Promise
     return found;
   };
 
-  const prove: TestApp['prove'] = async (of, ask) => {
+  const sign: TestApp['sign'] = async (of, ask) => {
     const by = await caller(of);
     const offer = valueOf(await offerProof(ctx, by, ask));
     const allowed = offer.authenticators.map(({ credentialId, transports }) => ({
@@ -193,10 +202,12 @@ export async function testApp(t: Cleanup, options: TestAppOptions = {}): Promise
       transports: transports as readonly Transport[],
     }));
     const assertion = of.key.assert(proofOptions({ rpId: ctx.site.rpId, challenge: offer.challenge, allowed }));
-    return valueOf(await useProof(ctx, by, { proof: offer.id, assertion }));
+    return { by, object: offer.object, use: async () => await useProof(ctx, by, { proof: offer.id, assertion }) };
   };
 
-  return { ctx, clock, address, person, invited, signInWeb, caller, prove };
+  const prove: TestApp['prove'] = async (of, ask) => valueOf(await (await sign(of, ask)).use());
+
+  return { ctx, clock, address, person, invited, signInWeb, caller, sign, prove };
 }
 
 function wideRates(): Readonly<Record<Limited, Rule>> {
