@@ -13,7 +13,7 @@ import {
   session,
   supportRead,
   tally,
-} from './_testing-access.ts';
+} from '#test/support/access.ts';
 import type { Change } from './changes.ts';
 import { endDue } from './end-due.ts';
 import { endGrant } from './end-grant.ts';

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { after, days, hours, minutes } from '#core/instant.ts';
 import type { RoleName } from '#core/ids.ts';
 import { testApp, valueOf } from '#test/support/app.ts';
-import { ask, entriesOf, supportRead, tally } from './_testing-access.ts';
+import { ask, entriesOf, supportRead, tally } from '#test/support/access.ts';
 import { denyRequest } from './deny-request.ts';
 import { endDue } from './end-due.ts';
 import { fileRequest } from './file-request.ts';

@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Caller } from './context.ts';
 import { hours, minutes, seconds } from '#core/instant.ts';
-import { testApp, valueOf } from '#test/support/app.ts';
-import { active, approved, ask, entriesOf, grantOf, grantState, supportRead, tally } from './_testing-access.ts';
+import { exampleConfiguration, testApp, valueOf } from '#test/support/app.ts';
+import { active, approved, ask, entriesOf, grantOf, grantState, supportRead, tally } from '#test/support/access.ts';
 import { authenticateWeb } from './authenticate.ts';
 import { authorizeCli } from './authorize-cli.ts';
 import { endGrant } from './end-grant.ts';
@@ -11,7 +11,6 @@ import { makePlan } from './make-plan.ts';
 import { offerProof } from './offer-proof.ts';
 import { withdrawRequest } from './withdraw-request.ts';
 import { loadConfiguration } from './load-configuration.ts';
-import { exampleConfiguration } from '#src/open-policy-engine.ts';
 
 test('INVARIANT 5: one proof used many times at once does its act once', async (t) => {
   const app = await testApp(t);
@@ -55,7 +54,7 @@ test('INVARIANT 2: two approvals are two people, one after the other or at once'
   const app = await testApp(t);
   const root = await app.person('root', ['administrators']);
   const ada = await app.person('ada', ['engineering', 'dba']);
-  const bob = await app.person('bob', ['dba']);
+  const bob = await app.person('bob', ['dba'], 'synced');
   const cas = await app.person('cas', ['dba']);
   const example = exampleConfiguration();
   const text = example.text.replaceAll('count: 1', 'count: 2');
@@ -120,7 +119,7 @@ test('INVARIANT 4: activating and revoking at once: a revoked grant is never act
 
 test('INVARIANT 9: the clock of a grant starts at its activation and runs as long as was approved', async (t) => {
   const app = await testApp(t);
-  const ada = await app.person('ada', ['engineering']);
+  const ada = await app.person('ada', ['engineering'], 'synced');
   const bob = await app.person('bob', ['dba']);
   const grant = await approved(app, ada, bob);
   app.clock.move(hours(3));

@@ -35,6 +35,8 @@ import { makeScramVerifier } from '#wire/postgres/scram.ts';
 import { testDatabase, type Cleanup } from './postgres.ts';
 import { createSoftwareAuthenticator, type SoftwareAuthenticator } from './software-authenticator.ts';
 
+export { exampleConfiguration };
+
 export type MovingClock = { readonly now: () => Instant; readonly move: (by: Duration) => void };
 
 export type TestPerson = {
@@ -49,7 +51,12 @@ export type TestApp = {
   readonly clock: MovingClock;
   readonly address: DatabaseAddress;
   /** Somebody with a passkey, signed in at the console. */
-  readonly person: (handle: string, groups?: readonly string[]) => Promise<TestPerson>;
+  readonly person: (
+    handle: string,
+    groups?: readonly string[],
+    /** `synced`: its counter stays at zero, so it may sign several things at once. */
+    passkey?: 'counting' | 'synced',
+  ) => Promise<TestPerson>;
   /** Somebody who was invited and has no passkey, and the token of their link. */
   readonly invited: (
     handle: string,
@@ -59,7 +66,7 @@ export type TestApp = {
   readonly signInWeb: (person: TestPerson) => Promise<string>;
   /** As a request of this person would be authenticated, with a new sign-in. */
   readonly caller: (person: TestPerson) => Promise<Caller>;
-  /** Offers a proof and signs it; the act happens with `use`, as often as that is called. */
+  /** Offers a proof; `use` signs it and does the act, and does it with the same signature when it is called again. */
   readonly sign: (person: TestPerson, ask: ProofAsk) => Promise<Signed>;
   /** Offers and uses a proof: the act, done with the person's passkey. Throws when it is refused. */
   readonly prove: (person: TestPerson, ask: ProofAsk) => Promise<Done>;
@@ -166,9 +173,9 @@ export async function testApp(t: Cleanup, options: TestAppOptions = {}): Promise
     return { principal, linkToken: url.slice(url.indexOf('#') + 1) };
   };
 
-  const person: TestApp['person'] = async (handle, groups) => {
+  const person: TestApp['person'] = async (handle, groups, passkey = 'counting') => {
     const { principal, linkToken: token } = await invited(handle, groups);
-    const key = createSoftwareAuthenticator({ origin: publicUrl });
+    const key = createSoftwareAuthenticator({ origin: publicUrl, counts: passkey === 'counting' });
     const ceremony = valueOf(await startEnrolment(ctx, { token, handle: undefined, name: undefined }));
     const signedIn = valueOf(
       await finishEnrolment(ctx, {
@@ -201,8 +208,16 @@ export async function testApp(t: Cleanup, options: TestAppOptions = {}): Promise
       credentialId: encodeBase64Url(credentialId),
       transports: transports as readonly Transport[],
     }));
-    const assertion = of.key.assert(proofOptions({ rpId: ctx.site.rpId, challenge: offer.challenge, allowed }));
-    return { by, object: offer.object, use: async () => await useProof(ctx, by, { proof: offer.id, assertion }) };
+    let assertion: unknown;
+    return {
+      by,
+      object: offer.object,
+      use: async () => {
+        // A passkey counts: what was signed first has to be used first.
+        assertion ??= of.key.assert(proofOptions({ rpId: ctx.site.rpId, challenge: offer.challenge, allowed }));
+        return await useProof(ctx, by, { proof: offer.id, assertion });
+      },
+    };
   };
 
   const prove: TestApp['prove'] = async (of, ask) => valueOf(await (await sign(of, ask)).use());

@@ -2,12 +2,12 @@
 import type { CredentialId, GrantId, RequestId, RoleName } from '#core/ids.ts';
 import { hours, type Duration } from '#core/instant.ts';
 import type { AuthorizedSession } from '#core/session.ts';
-import { valueOf, type TestApp, type TestPerson } from '#test/support/app.ts';
+import { valueOf, type TestApp, type TestPerson } from './app.ts';
 import { sql } from 'kysely';
-import { fileRequest } from './file-request.ts';
-import { findCredential } from './find-credential.ts';
-import { issueCredential } from './issue-credential.ts';
-import { openSession, type SessionAnswer } from './open-session.ts';
+import { fileRequest } from '#app/file-request.ts';
+import { findCredential } from '#app/find-credential.ts';
+import { issueCredential } from '#app/issue-credential.ts';
+import { openSession, type SessionAnswer } from '#app/open-session.ts';
 
 export const supportRead = 'orders/support-read' as RoleName;
 export const fixOrders = 'orders/fix-orders' as RoleName;
