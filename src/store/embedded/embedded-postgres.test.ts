@@ -223,11 +223,16 @@ test('a stale lock file with the number of a living stranger does not hinder', a
 
 test('a dead server that is never reaped does not hinder', onLinux, async (t) => {
   const cluster = folder(t);
-  // The shell becomes `sleep`, which doesn't know of the child it has and never asks for it.
-  const parent = spawn('sh', ['-c', 'true & echo $!; exec sleep 60'], { stdio: ['ignore', 'pipe', 'ignore'] });
+  // The shell becomes `sleep`, which doesn't know of the child it has and never asks for it. The child ends after that, or
+  // the shell might have asked for it.
+  const script = 'exec 3<&0; cat <&3 >/dev/null & echo $!; exec sleep 60';
+  const parent = spawn('sh', ['-c', script], { stdio: ['pipe', 'pipe', 'ignore'] });
   t.after(() => parent.kill('SIGKILL'));
   const [line] = (await once(createInterface({ input: parent.stdout }), 'line')) as [string];
   const zombie = Number(line);
+  const becameSleep = () => readFileSync(`/proc/${parent.pid}/comm`, 'utf8') === 'sleep\n';
+  assert.ok(await waitUntil(becameSleep, 10_000));
+  parent.stdin.end();
   assert.ok(await waitUntil(() => whatIs(zombie, cluster) === 'zombie', 10_000));
   writeFileSync(join(cluster, 'postmaster.pid'), `${zombie}\n${cluster}\n`);
   const told: string[] = [];
