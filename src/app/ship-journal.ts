@@ -27,6 +27,7 @@ export type JournalEvent =
       readonly protocol: 'simple' | 'extended';
       readonly text: Json;
       readonly parameters?: readonly Json[];
+      readonly prepared?: readonly { readonly name: string; readonly text: Json }[];
       readonly policyVersion: string;
       readonly policies: readonly string[];
     }
@@ -242,8 +243,14 @@ function statementSubjects(event: { readonly on: On; readonly statement: number 
   return { ...subjectsOf(event.on), statement: String(event.statement) };
 }
 
-function textOf(event: { readonly text: Json; readonly parameters?: readonly Json[] }): {
-  readonly [name: string]: Json;
-} {
-  return { text: event.text, ...(event.parameters === undefined ? {} : { parameters: [...event.parameters] }) };
+function textOf(event: {
+  readonly text: Json;
+  readonly parameters?: readonly Json[];
+  readonly prepared?: readonly { readonly name: string; readonly text: Json }[];
+}): { readonly [name: string]: Json } {
+  return {
+    text: event.text,
+    ...(event.parameters === undefined ? {} : { parameters: [...event.parameters] }),
+    ...(event.prepared === undefined ? {} : { prepared: event.prepared.map(({ name, text }) => ({ name, text })) }),
+  };
 }

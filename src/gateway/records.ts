@@ -44,6 +44,8 @@ export type GatewayEvent =
       readonly protocol: 'simple' | 'extended';
       readonly text: RecordedText;
       readonly parameters?: readonly RecordedParameter[];
+      /** For `execute`: what was prepared under the name, which may have come by a message that is no execution. */
+      readonly prepared?: readonly { readonly name: string; readonly text: RecordedText }[];
       /** Determining policies and the version they are of. */
       readonly policyVersion: string;
       readonly policies: readonly string[];

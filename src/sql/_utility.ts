@@ -31,6 +31,10 @@ export type Walked = {
   /** The name of the statement that `prepare` makes. */
   readonly prepares?: string;
   readonly deallocates?: { readonly name: string } | 'all';
+  /** The name of the statement that `execute` runs. */
+  readonly executes?: string;
+  /** The name of the cursor that `fetch` and `move` run. */
+  readonly fetches?: string;
 };
 
 /** The text of a prepared statement by its name, parsed again; the analysis provides it. */
@@ -164,7 +168,10 @@ export function walkStatement(node: Node, place: Place, prepared: Prepared): Wal
       return { tag };
     }
     case 'FetchStmt':
-      return { tag: as(node, kind)?.ismove === true ? 'MOVE' : 'FETCH' };
+      return {
+        tag: as(node, kind)?.ismove === true ? 'MOVE' : 'FETCH',
+        fetches: as(node, kind)?.portalname ?? '',
+      };
     case 'ClosePortalStmt':
       return { tag: as(node, kind)?.portalname === undefined ? 'CLOSE CURSOR ALL' : 'CLOSE CURSOR' };
     case 'TransactionStmt':
@@ -255,7 +262,10 @@ function walkCreateTableAs(create: CreateTableAsStmt, place: Place, prepared: Pr
   const execute = as(create.query, 'ExecuteStmt');
   if (execute !== undefined) walkExecute(execute, place, prepared);
   else if (create.query !== undefined) walkQuery(create.query, place);
-  return { tag: create.objtype === 'OBJECT_MATVIEW' ? 'CREATE MATERIALIZED VIEW' : 'SELECT' };
+  return {
+    tag: create.objtype === 'OBJECT_MATVIEW' ? 'CREATE MATERIALIZED VIEW' : 'SELECT',
+    ...(execute?.name === undefined ? {} : { executes: execute.name }),
+  };
 }
 
 /** What was prepared is judged anew: PostgreSQL resolves its names again when the search path has changed. */
@@ -269,7 +279,7 @@ function walkExecute(execute: ExecuteStmt, place: Place, prepared: Prepared): Wa
   }
   const inner = as(statement, 'PrepareStmt')?.query ?? statement;
   if (as(inner, 'ExecuteStmt') !== undefined) throw new Undecidable('it executes a statement that executes another');
-  return walkStatement(inner, place, prepared);
+  return { ...walkStatement(inner, place, prepared), executes: name };
 }
 
 function walkTransaction({ kind, gid }: TransactionStmt, place: Place): Walked {

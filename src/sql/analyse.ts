@@ -93,6 +93,10 @@ function analyseStatement(parser: Parser, node: Node, text: string, names: Names
     mayChangeNames: collector.mayChangeNames(),
     endsTransaction: walked.endsTransaction ?? false,
     ...(walked.prepares === undefined ? {} : { prepares: { name: walked.prepares, text } }),
+    ...(walked.executes === undefined
+      ? {}
+      : { executes: { name: walked.executes, text: names.prepared?.get(walked.executes) ?? '' } }),
+    ...(walked.fetches === undefined ? {} : { fetches: walked.fetches }),
     ...(walked.deallocates === undefined ? {} : { deallocates: walked.deallocates }),
   };
 }

@@ -71,6 +71,10 @@ export type StatementAnalysis = {
   readonly prepares?: { readonly name: string; readonly text: string };
   /** `deallocate`, `discard all`: the prepared statement that is gone afterwards, or all of them. */
   readonly deallocates?: { readonly name: string } | 'all';
+  /** `execute`: the text that it runs, as it was prepared, in SQL or by a message of the protocol. */
+  readonly executes?: { readonly name: string; readonly text: string };
+  /** `fetch` and `move`: the cursor that they run. */
+  readonly fetches?: string;
   /** For `other`: why it is undecidable or dangerous, in words that finish the sentence "… because ". */
   readonly because?: string;
   /** Set beside `because` when the reason is a name that doesn't exist in the catalogue. */

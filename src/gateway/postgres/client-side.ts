@@ -28,7 +28,7 @@ import { parameterText } from '#wire/postgres/parameters.ts';
 import { namesQuery } from '#sql/catalogue.ts';
 import type { RecordedParameter } from '../records.ts';
 import { recordText, type Portal, type Prepared, type Run } from './exchange.ts';
-import type { Book, Denied, Verdict } from './judge.ts';
+import type { Allowed, Book, Denied, Verdict } from './judge.ts';
 import type { LedgerEntry } from './ledger.ts';
 import { currentBook, noteForwarded, type Link } from './link.ts';
 
@@ -370,6 +370,7 @@ export class ClientSide {
       }
       case frontend.close: {
         const { on, name } = decodeTarget(body);
+        if (isTooLong(name)) return this.#refuseExtended(nameTooLong);
         if (on === 'statement') {
           const entry = link.statements.set(name, undefined, link.segment);
           link.exchange.push({ kind: 'close_statement', entry });
@@ -452,6 +453,7 @@ export class ClientSide {
     const verdict = this.#verdict(text);
     if (verdict === undefined) return hold;
     if (verdict.kind === 'deny') return this.#refuse('simple', verdict, text);
+    if (this.#fetchesPortal(verdict)) return this.#refuse('simple', this.#fetchOfPortal(verdict), text);
     if (!this.#canRecord()) return hold;
     const names = this.#noteEffects(verdict.effects);
     const run = link.exchange.begin('simple', text, verdict, undefined, names);
@@ -468,6 +470,7 @@ export class ClientSide {
   #parse(body: MessageReader): Step {
     const link = this.#link;
     const { statement, text, parameterTypes } = decodeParse(body);
+    if (isTooLong(statement)) return this.#refuseExtended(nameTooLong);
     const known = statement === '' ? undefined : link.statements.get(statement);
     if (known !== undefined && (known.value !== undefined || known.isSettled))
       return this.#refuseExtended({ sqlState: '42P05', message: `prepared statement "${statement}" already exists` });
@@ -485,6 +488,10 @@ export class ClientSide {
     const link = this.#link;
     const isPrefix = at + length > end;
     const message = decodeBind(body, { prefix: isPrefix });
+    if (isTooLong(message.portal)) {
+      this.#discarding = at + length - end;
+      return this.#refuseExtended(nameTooLong);
+    }
     const entry = link.statements.get(message.statement);
     const prepared = entry?.value;
     if (entry === undefined || prepared === undefined) {
@@ -524,8 +531,10 @@ export class ClientSide {
     const refused = this.#judgeAgain(prepared);
     if (refused === hold) return hold;
     if (refused !== undefined) return this.#refuse('extended', refused, prepared.text, parameters);
-    if (!this.#canRecord()) return hold;
     const { verdict } = prepared;
+    if (this.#fetchesPortal(verdict))
+      return this.#refuse('extended', this.#fetchOfPortal(verdict), prepared.text, parameters);
+    if (!this.#canRecord()) return hold;
     const names = this.#noteEffects(verdict.effects);
     const run = link.exchange.begin('extended', prepared.text, verdict, parameters, names);
     this.#hasRecords = true;
@@ -566,13 +575,34 @@ export class ClientSide {
   /** Undefined: a prepared statement's verdict still holds. Otherwise it is looked up anew, for the names as they are now. */
   #judgeAgain(prepared: Prepared): Denied | typeof hold | undefined {
     const book = currentBook(this.#link);
-    if (prepared.book === book) return undefined;
+    // What `execute` runs is in no book: the name may mean something else by now.
+    if (prepared.book === book && prepared.verdict.executes.length === 0) return undefined;
     const verdict = this.#verdict(prepared.text);
     if (verdict === undefined) return hold;
     if (verdict.kind === 'deny') return verdict;
     prepared.verdict = verdict;
     prepared.book = currentBook(this.#link);
     return undefined;
+  }
+
+  /**
+   * INVARIANT 6: to the server a portal of Bind is a cursor like any other, and `fetch` would run it: without a record of
+   * its text and parameters, and without a look at what the policy says now.
+   */
+  #fetchesPortal(verdict: Allowed): boolean {
+    return verdict.fetches.some((name) => this.#link.portals.get(name) !== undefined);
+  }
+
+  #fetchOfPortal(verdict: Allowed): Denied {
+    return {
+      kind: 'deny',
+      policyVersion: verdict.policyVersion,
+      policies: verdict.policies,
+      sqlState: '0A000',
+      message: `sallyport: \`${verdict.fetches[0]}\` was bound by the protocol, and \`fetch\` of it is not supported`,
+      hint: 'Use Execute with a row limit, or `declare` a cursor.',
+      isFinal: false,
+    };
   }
 
   /** The journal takes records. Otherwise this session waits for it, or has ended. */
@@ -709,6 +739,16 @@ export class ClientSide {
     return replace;
   }
 }
+
+/**
+ * INVARIANT 7: the server cuts the names of statements and portals to 63 bytes (`NAMEDATALEN`), so that two long ones may
+ * be one to it and would be two to us.
+ */
+const isTooLong = (name: string): boolean => name.length > 21 && Buffer.byteLength(name) > 63;
+const nameTooLong = {
+  sqlState: '42622',
+  message: 'sallyport: the name of a statement or portal is longer than 63 bytes',
+};
 
 /** What the server would say; that we can't ask it how names resolve is nobody's concern then. */
 const abortedTransaction = (verdict: Denied): Denied => ({

@@ -129,6 +129,9 @@ export class Exchange {
       protocol,
       text: recordText(text),
       ...(parameters === undefined ? {} : { parameters }),
+      ...(verdict.executes.length === 0
+        ? {}
+        : { prepared: verdict.executes.map((executed) => ({ name: executed.name, text: recordText(executed.text) })) }),
       policyVersion: verdict.policyVersion,
       policies: verdict.policies,
     });

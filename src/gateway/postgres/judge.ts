@@ -28,6 +28,10 @@ export type Allowed = {
   readonly endsTransaction: boolean;
   readonly changesCatalogue: boolean;
   readonly effects: readonly Effect[];
+  /** What its `execute` runs. Such a verdict holds once: the name may stand for another text the next time. */
+  readonly executes: readonly { readonly name: string; readonly text: string }[];
+  /** The cursors that its `fetch` and `move` run. */
+  readonly fetches: readonly string[];
 };
 
 export type Denied = {
@@ -237,6 +241,8 @@ function allowed(
     endsTransaction: statements.some((s) => s.endsTransaction),
     changesCatalogue: statements.some((s) => s.class === 'ddl'),
     effects,
+    executes: statements.flatMap((s) => (s.executes === undefined ? [] : [s.executes])),
+    fetches: statements.flatMap((s) => (s.fetches === undefined ? [] : [s.fetches])),
   };
 }
 

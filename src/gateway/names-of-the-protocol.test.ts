@@ -1,0 +1,112 @@
+import assert from 'node:assert/strict';
+import { tmpdir } from 'node:os';
+import { after, test } from 'node:test';
+import pg from 'pg';
+import { testTarget } from '#test/support/postgres.ts';
+import { fixOrders, startTestingGateway } from './_testing-gateway.ts';
+
+const target = await testTarget({ after }, { major: 18 });
+const t = await startTestingGateway(target, tmpdir());
+after(() => t.stop());
+
+type Sender = {
+  parse: (message: { name: string; text: string; types: number[] }) => void;
+  bind: (message: { portal: string; statement: string; values: string[] }) => void;
+  execute: (message: { portal: string }) => void;
+  close: (message: { type: 'S' | 'P'; name: string }) => void;
+  sync: () => void;
+};
+
+/** Sends messages as they are, up to a Sync, and answers the tag or the SQLSTATE of what came back last. */
+function send(client: pg.Client, messages: (to: Sender) => void): Promise<string> {
+  return new Promise((resolve) => {
+    let last = '';
+    const nothing = () => {};
+    const query = {
+      submit: (connection: Sender) => {
+        messages(connection);
+        connection.sync();
+      },
+      handleRowDescription: nothing,
+      handleDataRow: nothing,
+      handlePortalSuspended: nothing,
+      handleEmptyQuery: nothing,
+      handleCommandComplete: ({ text }: { text: string }) => (last = text),
+      // The driver tells of nothing behind an error.
+      handleError: (error: { code: string }) => resolve(error.code),
+      handleReadyForQuery: () => resolve(last),
+    };
+    client.query(query as unknown as pg.Submittable);
+  });
+}
+
+const unrecorded = () => target.query(`select id from orders where note = 'unrecorded'`);
+
+test('INVARIANT 6: a portal of Bind is not run by `fetch`, past its text and parameters', async () => {
+  const client = await t.connect(t.give(fixOrders));
+  await client.query('begin');
+  await send(client, (to) => {
+    to.parse({ name: 's', text: 'update orders set note = $1 returning id', types: [] });
+    to.bind({ portal: 'p', statement: 's', values: ['unrecorded'] });
+  });
+  await assert.rejects(client.query('fetch all from p'), { code: '0A000', message: /bound by the protocol/ });
+  await client.query('rollback; begin');
+  await send(client, (to) => to.bind({ portal: 'p', statement: 's', values: ['unrecorded'] }));
+  assert.equal(
+    await send(client, (to) => {
+      to.parse({ name: '', text: 'move all from p', types: [] });
+      to.bind({ portal: '', statement: '', values: [] });
+      to.execute({ portal: '' });
+    }),
+    '0A000',
+  );
+  await client.query('rollback');
+  assert.deepEqual(await unrecorded(), []);
+  await client.query('begin; declare p cursor for select id from orders');
+  assert.equal((await client.query('fetch 2 from p')).rowCount, 2);
+  await client.query('commit');
+  await client.end();
+});
+
+test('INVARIANT 6: what `execute` runs is in the record, also when it was prepared by the protocol', async () => {
+  const login = t.give(fixOrders);
+  const client = await t.connect(login);
+  const text = `update orders set note = 'x' where id = -1`;
+  await send(client, (to) => to.parse({ name: 's', text, types: [] }));
+  await client.query('execute s');
+  await client.end();
+  const begun = await t.event('statement.begun', (e) => e.on.grant === login.grant && e.text.text === 'execute s');
+  assert.deepEqual(begun.prepared, [{ name: 's', text: { text } }]);
+});
+
+test('INVARIANT 7: a prepared `execute` is judged each time, for what the name stands for then', async () => {
+  const login = t.give(fixOrders);
+  const client = await t.connect(login);
+  await client.query('prepare p as select 1');
+  await send(client, (to) => to.parse({ name: 's', text: 'execute p', types: [] }));
+  const run = () =>
+    send(client, (to) => {
+      to.bind({ portal: '', statement: 's', values: [] });
+      to.execute({ portal: '' });
+    });
+  assert.equal(await run(), 'SELECT 1');
+  await client.query('deallocate p');
+  await client.query(`prepare p as update orders set note = 'x' where id = -1`);
+  const before = t.controlPlane.decisions();
+  assert.equal(await run(), 'UPDATE 0');
+  assert.ok(t.controlPlane.decisions() > before, 'it was asked whether the update may run');
+  await client.end();
+  await t.event('statement.begun', (e) => e.prepared?.[0]?.text.text.startsWith('prepare p as update') === true);
+});
+
+test('INVARIANT 7: names that the server would cut to the same are refused', async () => {
+  const client = await t.connect(t.give(fixOrders));
+  const [one, two] = [`${'n'.repeat(63)}1`, `${'n'.repeat(63)}2`];
+  assert.equal(await send(client, (to) => to.parse({ name: one, text: 'select 1', types: [] })), '42622');
+  await send(client, (to) => to.parse({ name: 'short', text: 'select 1', types: [] }));
+  assert.equal(await send(client, (to) => to.bind({ portal: two, statement: 'short', values: [] })), '42622');
+  assert.equal(await send(client, (to) => to.close({ type: 'S', name: two })), '42622');
+  assert.equal(await send(client, (to) => to.parse({ name: 'ü'.repeat(32), text: 'select 1', types: [] })), '42622');
+  assert.equal(await send(client, (to) => to.parse({ name: 'n'.repeat(63), text: 'select 1', types: [] })), '');
+  await client.end();
+});
