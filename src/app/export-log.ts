@@ -1,4 +1,5 @@
 /** A copy of the whole log that can be verified with nothing but its public key. That it was taken is logged first. */
+import type { EntryId } from '#core/ids.ts';
 import type { ContentKey } from '#log/content.ts';
 import { writeCopy, type CopyEntry, type CopySink } from '#log/write-copy.ts';
 import { transaction, type Transaction } from '#store/database.ts';
@@ -21,8 +22,8 @@ export async function exportLog(
   const { principal } = caller;
   const decision = ctx.policy.decide({ action: 'read_log', principal, scope: 'all', now: ctx.clock.now() });
   if (decision.kind !== 'allow') return refused('forbidden', 'export the log: you may not');
-  await transaction(ctx.db, async (trx) => {
-    await writeEntry(ctx, trx, {
+  const entry = await transaction(ctx.db, async (trx) => {
+    return await writeEntry(ctx, trx, {
       kind: 'log.exported',
       actor: principal.id,
       subjects: { principal: principal.id },
@@ -30,8 +31,7 @@ export async function exportLog(
       content: { handle: principal.handle, address: caller.address },
     });
   });
-  // The export itself is in its own copy.
-  await sequenceLog(ctx);
+  await untilSequenced(ctx, entry);
   return done({
     write: async (sink) =>
       await transaction(
@@ -54,6 +54,17 @@ export async function exportLog(
         { isolation: 'repeatable read', attempts: 1 },
       ),
   });
+}
+
+/** The export itself is in its own copy: another process may be sequencing, or much may be waiting before it. */
+async function untilSequenced(ctx: AppContext, entry: EntryId): Promise<void> {
+  for (let tries = 0; tries < 200; tries += 1) {
+    const taken = await sequenceLog(ctx);
+    const row = await ctx.db.selectFrom('log_entry').select('leaf_index').where('id', '=', entry).executeTakeFirst();
+    if (row?.leaf_index !== null) return;
+    if (taken === 0) await ctx.timers.sleep(50);
+  }
+  throw new Error('export the log: the tree does not take entries in');
 }
 
 async function earlierCheckpoints(trx: Transaction, size: number): Promise<readonly string[]> {

@@ -1,5 +1,5 @@
 /**
- * Puts committed entries into the tree, in the order of their commit, and signs the new checkpoint. One sequencer works at
+ * Puts committed entries into the tree, as they are found committed, and signs the new checkpoint. One sequencer works at
  * a time, whichever process it is in; entries, tiles and checkpoint commit together.
  */
 import { sql } from 'kysely';

@@ -1,0 +1,97 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { AuthorizedSession } from '#core/session.ts';
+import { active, entriesOf, gatewayId, session } from '#test/support/access.ts';
+import { testApp, type TestApp } from '#test/support/app.ts';
+import { JournalGapError, shipJournal, type JournalEvent, type ShippedRecord } from './ship-journal.ts';
+
+async function running(app: TestApp): Promise<AuthorizedSession> {
+  const ada = await app.person('ada', ['engineering']);
+  const bob = await app.person('bob', ['dba']);
+  return await session(app, ada, await active(app, ada, bob));
+}
+
+/** Records 1 to `statements × 2 + 1`: statements that begin and end, and the end of the session. */
+function journalOf(app: TestApp, of: AuthorizedSession, statements: number, message = 'over'): ShippedRecord[] {
+  const on = { session: of.id, grant: of.grant, principal: of.principal.id, resource: 'orders', role: of.role.name };
+  const events: JournalEvent[] = [];
+  for (let statement = 1; statement <= statements; statement += 1)
+    events.push(
+      {
+        kind: 'statement.begun',
+        on,
+        statement,
+        protocol: 'simple',
+        text: { text: `select ${statement}` },
+        policyVersion: 'v',
+        policies: [],
+      },
+      {
+        kind: 'statement.ended',
+        on,
+        statement,
+        command: 0,
+        outcome: { kind: 'completed', tag: 'SELECT 1', rows: 1 },
+        durationMs: 1.23456,
+        bytesOut: 10,
+        bytesIn: 0,
+      },
+    );
+  events.push({ kind: 'session.ended', on, reason: 'client_closed', message, statements, bytesIn: 1, bytesOut: 2 });
+  return events.map((event, i) => ({ number: i + 1, at: app.clock.now(), event }));
+}
+
+test('INVARIANT 6: a record is one entry, however often and however many at once it is shipped', async (t) => {
+  const app = await testApp(t);
+  const of = await running(app);
+  const journal = journalOf(app, of, 3);
+  const first = journal.slice(0, 4);
+  const answers = await Promise.all([
+    shipJournal(app.ctx, gatewayId, first),
+    shipJournal(app.ctx, gatewayId, first),
+    shipJournal(app.ctx, gatewayId, journal.slice(0, 2)),
+  ]);
+  assert.equal(Math.max(...answers.map(({ storedUpTo }) => storedUpTo)), 4);
+  assert.deepEqual(await shipJournal(app.ctx, gatewayId, journal), { storedUpTo: 7 });
+  assert.deepEqual(await shipJournal(app.ctx, gatewayId, journal.slice(2, 5)), { storedUpTo: 7 });
+  assert.deepEqual(await entriesOf(app, { session: of.id }), [
+    'session.opened',
+    ...[1, 2, 3].flatMap(() => ['statement.begun', 'statement.ended']),
+    'session.ended',
+  ]);
+  const row = await app.ctx.db.selectFrom('session').selectAll().where('id', '=', of.id).executeTakeFirstOrThrow();
+  assert.deepEqual([row.how, row.statements, row.word], ['client_closed', 3, 'over']);
+});
+
+test('INVARIANT 6: a gap is a fault, and nothing of such a batch is taken in', async (t) => {
+  const app = await testApp(t);
+  const of = await running(app);
+  const journal = journalOf(app, of, 3);
+  await shipJournal(app.ctx, gatewayId, journal.slice(0, 2));
+  const [, , third, , fifth] = journal;
+  assert.ok(third !== undefined && fifth !== undefined);
+  await assert.rejects(shipJournal(app.ctx, gatewayId, [third, fifth]), JournalGapError);
+  assert.deepEqual(await shipJournal(app.ctx, gatewayId, []), { storedUpTo: 2 });
+  assert.equal((await entriesOf(app, { session: of.id })).length, 3);
+  assert.deepEqual(await shipJournal(app.ctx, 'gw_other', []), { storedUpTo: 0 }, 'each gateway counts for itself');
+});
+
+test('a record with a word of any length does not stop the journal', async (t) => {
+  const app = await testApp(t);
+  const of = await running(app);
+  const answer = await shipJournal(app.ctx, gatewayId, journalOf(app, of, 0, 'é"\\\n'.repeat(10_000)));
+  assert.deepEqual(answer, { storedUpTo: 1 });
+});
+
+test('INVARIANT 3: the database ends a session with an entry or not at all', async (t) => {
+  const app = await testApp(t);
+  const of = await running(app);
+  await assert.rejects(
+    app.ctx.db
+      .updateTable('session')
+      .set({ ended_at: app.clock.now(), how: 'revoked' })
+      .where('id', '=', of.id)
+      .execute(),
+    { constraint: 'no_change_without_its_entry' },
+  );
+});
