@@ -93,8 +93,10 @@ export type DecideAsk = {
     readonly statementClass: StatementClass;
     /** The command tag, as in `UPDATE`. */
     readonly tag: string;
-    /** Undefined for anything but `update` and `delete`. */
+    /** Has every `update` and `delete` in it a `where`? Undefined without any. */
     readonly hasWhere: boolean | undefined;
+    /** How many statements came in the same string. */
+    readonly statementCount: number;
     /** Qualified names of the functions it calls by name. */
     readonly functions: readonly string[];
   };

@@ -10,10 +10,14 @@ export type Collector = {
   /** What is done is dangerous in itself, whoever may do it. */
   readonly danger: () => void;
   readonly changesNames: () => void;
+  /** An `update`, `delete` or `merge` anywhere in the statement, and whether it says which rows. */
+  readonly changesRows: (hasWhere: boolean) => void;
   readonly needs: () => Need[];
   readonly functions: () => string[];
   readonly isDangerous: () => boolean;
   readonly mayChangeNames: () => boolean;
+  /** Undefined: it has no `update`, `delete` or `merge`. */
+  readonly hasWhere: () => boolean | undefined;
 };
 
 export function createCollector(): Collector {
@@ -21,6 +25,7 @@ export function createCollector(): Collector {
   const functions = new Set<string>();
   let dangerous = false;
   let names = false;
+  let hasWhere: boolean | undefined;
 
   function add(action: PgAction, object: PgObject, columns: readonly string[]): void {
     // NUL can't be part of a name, so the key is unambiguous.
@@ -46,10 +51,14 @@ export function createCollector(): Collector {
     changesNames() {
       names = true;
     },
+    changesRows(where) {
+      hasWhere = (hasWhere ?? true) && where;
+    },
     needs: () =>
       [...found.values()].map(({ action, object, columns }) => ({ action, object, columns: [...columns].toSorted() })),
     functions: () => [...functions].toSorted(),
     isDangerous: () => dangerous,
     mayChangeNames: () => names,
+    hasWhere: () => hasWhere,
   };
 }

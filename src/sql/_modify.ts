@@ -140,6 +140,7 @@ export function walkUpdate(update: UpdateStmt, around: Place): Output {
   const items = [target, ...walkFrom(update.fromClause, place)];
   const here = inside(place, items);
   place.walk.collector.onTable('update', relation, assignedColumns(update.targetList ?? [], relation, here));
+  place.walk.collector.changesRows(update.whereClause !== undefined);
   walkExpression(update.whereClause, here);
   return walkReturning(update.returningClause, items, target, place);
 }
@@ -151,6 +152,7 @@ export function walkDelete(deletion: DeleteStmt, around: Place): Output {
   const target = targetItem(deletion.relation, relation);
   const items = [target, ...walkFrom(deletion.usingClause, place)];
   place.walk.collector.onTable('delete', relation, []);
+  place.walk.collector.changesRows(deletion.whereClause !== undefined);
   walkExpression(deletion.whereClause, inside(place, items));
   return walkReturning(deletion.returningClause, items, target, place);
 }
@@ -171,6 +173,8 @@ export function walkMerge(merge: MergeStmt, around: Place): Output {
   const items = [target, ...walkFrom([merge.sourceRelation], place)];
   const here = inside(place, items);
   walkExpression(merge.joinCondition, here);
+  // Which rows it changes is a matter of its `when` clauses, and not of a `where`.
+  place.walk.collector.changesRows(false);
   for (const node of merge.mergeWhenClauses ?? []) {
     const when = as(node, 'MergeWhenClause');
     if (when === undefined) throw new Undecidable('its merge has a clause that is not known here');

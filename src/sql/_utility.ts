@@ -25,7 +25,6 @@ export type Walked = {
   readonly tag: string;
   /** Undefined: by its needs. */
   readonly class?: StatementClass;
-  readonly hasWhere?: boolean;
   readonly copy?: 'in' | 'out';
   readonly endsTransaction?: boolean;
   /** The name of the statement that `prepare` makes. */
@@ -103,12 +102,10 @@ export function walkStatement(node: Node, place: Place, prepared: Prepared): Wal
     }
     case 'InsertStmt':
     case 'MergeStmt':
-      walkQuery(node, place);
-      return { tag };
     case 'UpdateStmt':
     case 'DeleteStmt':
       walkQuery(node, place);
-      return { tag, hasWhere: as(node, kind)?.whereClause !== undefined };
+      return { tag };
     case 'CopyStmt':
       return walkCopy(as(node, kind) ?? {}, place);
     case 'TruncateStmt': {

@@ -473,6 +473,15 @@ test('where, copy and functions are reported', () => {
   assert.equal(only('delete from orders where true').hasWhere, true);
   assert.equal(only('explain analyze delete from orders').hasWhere, false);
   assert.equal(only('select 1').hasWhere, undefined);
+  // INVARIANT 7: one that has a `where` doesn't hide another that has none.
+  const all = 'with gone as (delete from payments)';
+  assert.equal(only(`${all} select 1`).hasWhere, false);
+  assert.equal(only(`${all} update orders set status = 'x' where id = 1`).hasWhere, false);
+  assert.equal(only(`${all} delete from orders where id = 1`).hasWhere, false);
+  assert.equal(only('with a as (delete from payments where id = 1) delete from orders where id = 1').hasWhere, true);
+  assert.equal(only('prepare p as delete from payments').hasWhere, false);
+  const merge = 'merge into orders using payments p on p.order_id = orders.id when matched then delete';
+  assert.equal(only(`with x as (delete from payments where id = 1) ${merge}`).hasWhere, false);
   assert.equal(only('copy orders to stdout').copy, 'out');
   assert.equal(only('copy orders from stdin').copy, 'in');
   assert.equal(only(`copy orders from '/x'`).copy, undefined);

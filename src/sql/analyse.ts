@@ -87,7 +87,7 @@ function analyseStatement(parser: Parser, node: Node, text: string, names: Names
     tag: walked.tag,
     class: collector.isDangerous() ? 'dangerous' : (walked.class ?? classOf(needs)),
     needs,
-    hasWhere: walked.hasWhere,
+    hasWhere: collector.hasWhere(),
     functions: collector.functions(),
     copy: walked.copy,
     mayChangeNames: collector.mayChangeNames(),

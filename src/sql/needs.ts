@@ -51,7 +51,7 @@ export type StatementAnalysis = {
   readonly class: StatementClass;
   /** All must be allowed. Empty means that it needs nothing: `begin`, `show`, a harmless `set`. */
   readonly needs: readonly Need[];
-  /** For `update` and `delete`: is there a `where`? Otherwise undefined. */
+  /** Has every `update` and `delete` in it a `where`, those in its `with` too? Undefined without any; `merge` has none. */
   readonly hasWhere: boolean | undefined;
   /** Qualified names of the functions it calls by name, sorted. Not those behind triggers, defaults, views and rules. */
   readonly functions: readonly string[];

@@ -37,8 +37,11 @@ export function createControlPlane(from: {
       decideStatement(app, {
         session,
         needs,
-        // Each statement of a string is asked about on its own.
-        context: { statementClass: context.statementClass, hasWhere: context.hasWhere ?? false, statementCount: 1 },
+        context: {
+          statementClass: context.statementClass,
+          hasWhere: context.hasWhere ?? false,
+          statementCount: context.statementCount,
+        },
       }),
     ship: (gatewayId, batch) => shipJournal(app, gatewayId, batch),
     liveSessions: (ids) => liveSessions(app, ids),

@@ -118,7 +118,11 @@ export function createJudge(context: {
     return remember(cache, ask.text, run);
   };
 
-  const decide = (session: AuthorizedSession, statement: StatementAnalysis): Promise<StatementDecision> => {
+  const decide = (
+    session: AuthorizedSession,
+    statement: StatementAnalysis,
+    statementCount: number,
+  ): Promise<StatementDecision> => {
     const ask: DecideAsk = {
       session: session.id,
       needs: statement.needs,
@@ -126,6 +130,7 @@ export function createJudge(context: {
         statementClass: statement.class,
         tag: statement.tag,
         hasWhere: statement.hasWhere,
+        statementCount,
         functions: statement.functions,
       },
     };
@@ -163,7 +168,7 @@ export function createJudge(context: {
     const policies = new Set<string>();
     for (const statement of analysis.statements) {
       if (statement.needs.length === 0) continue;
-      const decision = await decide(ask.session, statement);
+      const decision = await decide(ask.session, statement, analysis.statements.length);
       if (decision.kind !== 'allow') return denial(ask.session, statement, decision);
       for (const policy of decision.policies) policies.add(policy);
     }

@@ -2,6 +2,7 @@
  * One session between its client and its target, from the moment both have logged in until both sockets are closed. The
  * two directions are `client-side.ts` and `target-side.ts`; this is what holds them together, and the one way out.
  */
+import { performance } from 'node:perf_hooks';
 import type { Clock } from '#core/instant.ts';
 import type { AuthorizedSession } from '#core/session.ts';
 import { encodeErrorResponse } from '#wire/postgres/backend.ts';
@@ -12,7 +13,7 @@ import type { SessionRef } from '../records.ts';
 import { endedMessage, type Cuttable } from '../supervisor.ts';
 import { ClientSide } from './client-side.ts';
 import type { Endpoint } from './endpoint.ts';
-import { Exchange, type Portal, type Prepared } from './exchange.ts';
+import { Exchange, type Pending, type Portal, type Prepared } from './exchange.ts';
 import type { Judge } from './judge.ts';
 import { Ledger } from './ledger.ts';
 import { unknownNames, type Limits, type Link } from './link.ts';
@@ -53,6 +54,11 @@ export function startProxy(options: {
     role: session.role.name,
   };
   const exchange = new Exchange(journal, ref);
+  const watch = watchStatements(exchange, session.role.statementTimeout, () => {
+    journal.append({ kind: 'statement.cancelled', on: ref, by: 'gateway' });
+    journal.flush();
+    options.cancelUpstream();
+  });
   let hasEnded = false;
   let hasLeft = false;
 
@@ -60,6 +66,7 @@ export function startProxy(options: {
     if (hasEnded) return;
     hasEnded = true;
     link.isMarked = true;
+    clearInterval(watch);
     if (exchange.isRunning && !target.isClosed) {
       journal.append({ kind: 'statement.cancelled', on: ref, by: 'gateway' });
       options.cancelUpstream();
@@ -176,4 +183,31 @@ export function startProxy(options: {
       return journal.flush();
     },
   };
+}
+
+/**
+ * INVARIANT 9: the role's time for a statement holds whatever `set statement_timeout` has made of the target's own. Calls
+ * `cancel` for one that runs longer, and again as often as it goes on. The target is first, by up to a quarter.
+ */
+function watchStatements(exchange: Exchange, timeoutMs: number, cancel: () => void): NodeJS.Timeout {
+  let seen: Pending | undefined;
+  let command = 0;
+  let since = 0;
+  const timer = setInterval(
+    () => {
+      const { head } = exchange;
+      const run = head?.kind === 'query' || head?.kind === 'execute' ? head.run : undefined;
+      const now = performance.now();
+      if (head !== seen || run === undefined || run.command !== command) {
+        seen = head;
+        command = run?.command ?? 0;
+        since = now;
+      } else if (now - since > timeoutMs) {
+        since = now;
+        cancel();
+      }
+    },
+    Math.min(Math.max(timeoutMs / 8, 20), 60_000),
+  );
+  return timer.unref();
 }
