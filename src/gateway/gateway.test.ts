@@ -69,7 +69,7 @@ for (const [name, reason, how] of [
 ])[]) {
   test(`INVARIANT 4 and 12: when ${name}, the statement is cancelled, the client is told, login and backend are gone`, async (t) => {
     const g = await gatewayFor(t, { reconcileEveryMs: 200 });
-    const login = g.give(supportRead, reason === 'expired' ? 1500 : 60_000);
+    const login = g.give(supportRead, reason === 'expired' ? 5000 : 60_000);
     const psql = run('psql', ['-X', '-c', 'select pg_sleep(60)'], { env: { ...process.env, ...g.env(login) } });
     const ended = psql.then(
       () => assert.fail('the statement ended by itself'),
