@@ -4,8 +4,9 @@ import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
-import { emptyDatabase } from '#test/support/postgres.ts';
+import { emptyDatabase, query } from '#test/support/postgres.ts';
 import { createConfig, type Environment, type ServerConfig, type ServerOptions } from './config.ts';
+import type { DatabaseAddress } from './store/database.ts';
 import { startSally } from './main.ts';
 import { DataDirLock } from './store/embedded/data-dir-lock.ts';
 
@@ -30,8 +31,7 @@ async function takenPort(t: TestContext): Promise<number> {
 }
 
 /** As the pool of `pg` reads it: a socket's folder as a parameter. */
-async function storeUrl(t: TestContext): Promise<string> {
-  const { address } = await emptyDatabase(t);
+function urlOf(address: DatabaseAddress): string {
   if (typeof address === 'string') return address;
   const { host, port, user, database, password } = address;
   const url = new URL(`postgres://localhost/${encodeURIComponent(database)}`);
@@ -58,7 +58,7 @@ for (const what of ['console', 'postgres'] as const) {
     const listen = `127.0.0.1:${await takenPort(t)}`;
     const config = configFor(
       t,
-      { SALLY_DATABASE_URL: await storeUrl(t) },
+      { SALLY_DATABASE_URL: urlOf((await emptyDatabase(t)).address) },
       { sample: false, ...(what === 'console' ? { consoleListen: listen } : { postgresListen: listen }) },
     );
     await assert.rejects(startSally(config, { webRoot: config.dataDirectory, logToFile: true }), (error: Error) => {
@@ -70,3 +70,20 @@ for (const what of ['console', 'postgres'] as const) {
     assert.equal(connections.length, 1, 'only the one that has the port');
   });
 }
+
+test('a key file of another store is told at once, and how to mend it; what is said last at a stop is in the tree', async (t) => {
+  const { address } = await emptyDatabase(t);
+  const env = { SALLY_DATABASE_URL: urlOf(address) };
+  const config = configFor(t, env, { sample: false });
+  const running = await startSally(config, { webRoot: config.dataDirectory, logToFile: true });
+  await running.stop();
+  const kinds = await query(address, 'select kind, leaf_index is null as waits from log_entry order by seq');
+  assert.deepEqual(kinds.at(-1), { kind: 'system.stopped', waits: false });
+  assert.ok(kinds.some((row) => (row as { kind: string }).kind === 'system.started'));
+  const other = configFor(t, env, { sample: false });
+  await assert.rejects(startSally(other, { webRoot: other.dataDirectory, logToFile: true }), {
+    code: 'master_key_wrong',
+  });
+  const again = await startSally(config, { webRoot: config.dataDirectory, logToFile: true });
+  await again.stop();
+});

@@ -223,8 +223,12 @@ export async function startSally(config: ServerConfig, options: StartOptions): P
       system,
       log,
       refreshCertificates: async () => {
-        await gatewayCertificate.refresh();
-        if ((await consoleCertificate?.refresh()) === true) reloadConsoleTls();
+        // Files that can't be used for one of them must not keep the other from its own.
+        try {
+          await gatewayCertificate.refresh();
+        } finally {
+          if ((await consoleCertificate?.refresh()) === true) reloadConsoleTls();
+        }
       },
       // The poll behind the push: a process that could not load a configuration tries again.
       followConfiguration: async () => {

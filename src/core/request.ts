@@ -1,6 +1,6 @@
 /** An access request and what may become of it. Each state holds only what exists in it. */
 import type { GrantId, PrincipalId, RequestId, RoleName } from './ids.ts';
-import { after, type Duration, type Instant } from './instant.ts';
+import { after, hours, type Duration, type Instant } from './instant.ts';
 
 type Asked = {
   readonly id: RequestId;
@@ -48,7 +48,7 @@ export type ApproveOutcome =
   | { readonly kind: 'refused'; readonly because: DecisionRefusal };
 
 /** How long a pending request waits for an answer. */
-export const requestTimeToLive: Duration = (60 * 60 * 1000) as Duration;
+export const requestTimeToLive: Duration = hours(1);
 
 function mayDecide(request: AccessRequest, by: PrincipalId, now: Instant): DecisionRefusal | undefined {
   // INVARIANT 2: nobody decides on their own request, nor on one made in their name, whatever policy or rights say.

@@ -95,12 +95,12 @@ export function certificateFiles(files: { readonly cert: string; readonly key: s
   }
   return {
     current: () => current,
-    refresh: () => {
+    refresh: async () => {
       const now = stamp();
-      if (now === last) return Promise.resolve(false);
+      if (now === last) return await Promise.resolve(false);
       current = read();
       last = now;
-      return Promise.resolve(true);
+      return await Promise.resolve(true);
     },
   };
 }

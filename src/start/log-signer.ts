@@ -3,6 +3,7 @@ import type { Random } from '#core/ids.ts';
 import type { KeyRing } from '#identity/sealing.ts';
 import { newNoteKey, parseSigner, type NoteSigner } from '#log/note.ts';
 import type { Db } from '#store/database.ts';
+import { StartError } from './start-error.ts';
 
 const setting = 'log_signing_key';
 
@@ -25,5 +26,21 @@ export async function openLogSigner(from: {
     .select('sealed')
     .where('name', '=', setting)
     .executeTakeFirstOrThrow();
-  return parseSigner(new TextDecoder().decode(keyRing.open('setting', row.sealed, setting).reveal()));
+  return parseSigner(new TextDecoder().decode(opened(keyRing, row.sealed)));
+}
+
+/** The first thing that is opened at a start, so it is here that a key file of another store is noticed. */
+function opened(keyRing: KeyRing, sealed: Uint8Array): Uint8Array {
+  try {
+    return keyRing.open('setting', sealed, setting).reveal();
+  } catch (cause) {
+    throw new StartError(
+      'master_key_wrong',
+      'the store was sealed under another master key than the one in `keys/master.key`',
+      {
+        hint: 'put back the key file that belongs to this store; without it the secrets in the store can’t be read',
+        cause,
+      },
+    );
+  }
 }

@@ -5,7 +5,6 @@ import { sql } from 'kysely';
 
 export type Metrics = {
   readonly text: () => Promise<string>;
-  readonly storeEvents: Counter<'what'>;
   readonly gatewayEvents: Counter<'what'>;
 };
 
@@ -58,12 +57,6 @@ export function createMetrics(from: {
   );
   return {
     text: () => registry.metrics(),
-    storeEvents: new Counter({
-      name: 'sallyport_store_events_total',
-      help: 'events of the embedded server',
-      labelNames: ['what'],
-      registers,
-    }),
     gatewayEvents: new Counter({
       name: 'sallyport_gateway_events_total',
       help: 'events of the gateway',

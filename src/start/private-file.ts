@@ -9,7 +9,7 @@ import {
   readFileSync,
   renameSync,
   statSync,
-  writeSync,
+  writeFileSync,
 } from 'node:fs';
 import { dirname } from 'node:path';
 import { StartError } from './start-error.ts';
@@ -46,10 +46,17 @@ export function writePrivateFile(path: string, text: string, mode = 0o600): void
   const temporary = `${path}.new`;
   const file = openSync(temporary, 'w', mode);
   try {
-    writeSync(file, text);
+    writeFileSync(file, text);
     fsyncSync(file);
   } finally {
     closeSync(file);
   }
   renameSync(temporary, path);
+  // The name as well: what is sealed under a key must not outlive it in a power cut.
+  const folder = openSync(dirname(path), 'r');
+  try {
+    fsyncSync(folder);
+  } finally {
+    closeSync(folder);
+  }
 }
