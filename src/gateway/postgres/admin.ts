@@ -2,6 +2,7 @@
  * The gateway's administrative connection to a target: a few statements for roles, logins and the catalogue, through the
  * `pg` driver. The admin password is read from its `Secret` at each new connection and goes nowhere else.
  */
+import type { Socket } from 'node:net';
 import { basename, dirname } from 'node:path';
 import pg from 'pg';
 import type { TargetAccess } from '../control-plane.ts';
@@ -13,9 +14,29 @@ export type Admin = AsyncDisposable & {
   readonly transaction: <T>(run: (query: Admin['query']) => Promise<T>) => Promise<T>;
 };
 
+/**
+ * INVARIANT 10: the driver would send the password itself, or a hash that is as good, to any server that asks for it. It
+ * goes nowhere but into SCRAM, as that of the logins does (upstream.ts). These are the driver's own hooks (pg/lib/client.js).
+ */
+class ScramOnlyClient extends pg.Client {
+  _handleAuthCleartextPassword(): void {
+    this.#refuse('a cleartext');
+  }
+
+  _handleAuthMD5Password(): void {
+    this.#refuse('an MD5');
+  }
+
+  #refuse(kind: string): void {
+    const { connection } = this as unknown as { readonly connection: { readonly stream: Socket } };
+    connection.stream.destroy(new Error(`target asks its administrator for ${kind} password, not for scram-sha-256`));
+  }
+}
+
 export function openAdmin(access: TargetAccess): Admin {
   const { address, tls } = dialOptions(access);
   const pool = new pg.Pool({
+    Client: ScramOnlyClient,
     ...('path' in address
       ? { host: dirname(address.path), port: Number(basename(address.path).split('.').at(-1)) }
       : address),
