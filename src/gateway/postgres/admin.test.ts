@@ -44,5 +44,5 @@ for (const [name, request] of [
   test(`INVARIANT 10: a target that asks its administrator for ${name} is given none`, async () => {
     const received = await given(request);
     assert.ok(received.includes('sallyport_admin'), 'it has heard the start-up');
-    assert.doesNotMatch(received, /hunter2|\x00md5|pmd5/);
+    assert.ok(!received.includes('hunter2') && !received.includes('md5'), received);
   });
