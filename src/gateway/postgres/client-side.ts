@@ -1,94 +1,44 @@
 /**
  * From the client to the target. Frames are found in place; a run of allowed messages is forwarded as one slice of the chunk
  * it came in. What is not decided yet, a statement that was never seen or the rest of a message, is copied and held;
- * nothing is read from that client meanwhile, and nobody else notices.
- *
- * A refused message is replaced by one at which the server itself fails: `Query` and `Parse` by a text that doesn't parse,
- * any other by an `Execute` of a portal that doesn't exist; the server's error is swapped for ours on its way back. So the
- * server's transaction has failed as the client is told, the rest of the pipeline is skipped by both up to the same Sync,
- * and no state of our own can get out of step with it. (The alternative, answering by ourselves, would have to imitate
- * implicit transactions and skipping, and would leave an open transaction usable after a refused statement.)
+ * nothing is read from that client meanwhile, and nobody else notices. What is decided about a message is
+ * `client-messages.ts`'s.
  */
-import { createHash, type Hash } from 'node:crypto';
-import { frameLengthAt, headerLength, MessageReader, ProtocolViolation } from '#wire/postgres/bytes.ts';
-import {
-  decodeBind,
-  decodeExecute,
-  decodeParse,
-  decodeQuery,
-  decodeTarget,
-  encodeExecute,
-  encodeFlush,
-  encodeParse,
-  encodeQuery,
-  frontend,
-} from '#wire/postgres/frontend.ts';
-import { encodeErrorResponse } from '#wire/postgres/backend.ts';
-import { parameterText } from '#wire/postgres/parameters.ts';
-import { namesQuery } from '#sql/catalogue.ts';
-import type { RecordedParameter } from '../records.ts';
-import { recordText, type Portal, type Prepared, type Run } from './exchange.ts';
-import type { Allowed, Book, Denied, Verdict } from './judge.ts';
-import type { LedgerEntry } from './ledger.ts';
-import { currentBook, noteForwarded, type Link } from './link.ts';
-
-/** What to do with the message that was just looked at. */
-const pass = 0;
-const drop = 1;
-const replace = 2;
-const hold = 3;
-const stop = 4;
-const leave = 5;
-type Step = typeof pass | typeof drop | typeof replace | typeof hold | typeof stop | typeof leave;
-
-const refusedText = 'sallyport refused this statement';
-const refusedPortal = 'sallyport refused this';
-const maxUnanswered = 65_536;
-/** Values longer than this are cut in the record. */
-const maxRecordedValue = 16_384;
+import { frameLengthAt, headerLength, ProtocolViolation } from '#wire/postgres/bytes.ts';
+import { encodeFlush, frontend } from '#wire/postgres/frontend.ts';
+import { ClientMessages, hold, leave, pass, replace, stop } from './client-messages.ts';
+import type { Link } from './link.ts';
 
 /** Bytes `[run, at)` are decided but not forwarded, `[at, end)` are not decided. The buffer is our own. */
 type Held = { readonly buffer: Buffer; run: number; at: number; readonly end: number };
 
 export class ClientSide {
   readonly #link: Link;
+  readonly #messages: ClientMessages;
   /** The beginning of a message whose rest has not come. */
   #carry: Buffer = Buffer.alloc(0);
   #carried = 0;
   readonly #held: Held[] = [];
   #isHolding = false;
-  /** Waiting for any answer of the target. */
-  #waitsForAnswer = false;
-  /** A verdict that just arrived for the message that is held. */
-  #answer: { readonly text: string; readonly book: Book; readonly verdict: Verdict } | undefined;
-  #replacement: Buffer = this.#carry;
-  /** Bytes of the current message that are forwarded as they come, or thrown away. */
-  #streaming = 0;
-  #discarding = 0;
-  #streamHash: { readonly hash: Hash; readonly done: (sha256: string) => void } | undefined;
-  #copyRun: Run | undefined;
-  /** A statement that may ask for COPY data, and hasn't said yet. */
-  #copyAwaited: Run | undefined;
-  #needsFlush = false;
   #waitsForDisk = false;
-  #hasRecords = false;
   #isDraining = false;
 
   constructor(link: Link) {
     this.#link = link;
+    this.#messages = new ClientMessages(link, this.#resume);
   }
 
   /** The first thing that the target is asked in a session: how names resolve. */
   start(): void {
-    this.#askNames();
-    this.#waitsForAnswer = false;
+    this.#messages.askNames();
+    this.#messages.waitsForAnswer = false;
   }
 
   get isHolding(): boolean {
     return this.#isHolding;
   }
 
-  /** A chunk from the client; false: read no more until `resumeReading`. */
+  /** A chunk from the client; false: read no more until this side resumes the client. */
   chunk(chunk: Buffer, length: number): boolean {
     const link = this.#link;
     if (link.isMarked) return false;
@@ -107,13 +57,13 @@ export class ClientSide {
 
   /** The target has answered something; perhaps that is what was waited for. */
   answered(): void {
-    if (this.#waitsForAnswer) this.#resume();
+    if (this.#messages.waitsForAnswer) this.#resume();
   }
 
   readonly #resume = (): void => {
     if (!this.#isHolding || this.#waitsForDisk || this.#link.isMarked) return;
     this.#isHolding = false;
-    this.#waitsForAnswer = false;
+    this.#messages.waitsForAnswer = false;
     try {
       this.#drain();
     } catch (error) {
@@ -207,13 +157,13 @@ export class ClientSide {
     let run = from;
     let at = start;
     while (at < end) {
-      if (this.#streaming > 0 || this.#discarding > 0) {
-        const count = Math.min(this.#streaming + this.#discarding, end - at);
-        if (this.#discarding > 0) {
+      if (this.#messages.streaming > 0 || this.#messages.discarding > 0) {
+        const count = Math.min(this.#messages.streaming + this.#messages.discarding, end - at);
+        if (this.#messages.discarding > 0) {
           this.#forward(buffer, run, at);
-          this.#discarding -= count;
+          this.#messages.discarding -= count;
           run = at + count;
-        } else this.#stream(buffer, at, count);
+        } else this.#messages.stream(buffer, at, count);
         at += count;
         continue;
       }
@@ -222,15 +172,15 @@ export class ClientSide {
       const length = frameLengthAt(buffer, at);
       const available = Math.min(length, end - at);
       if (available < this.#wantedWhole(type, length)) break;
-      const step = this.#message(type, buffer, at, at + available, length);
+      const step = this.#messages.decide(type, buffer, at, at + available, length);
       if (step === hold) {
         // Hot path left: what is decided goes on, the rest is kept until there is an answer.
         this.#isHolding = true;
         if (this.#forward(buffer, run, at)) {
           run = at;
           // In the extended protocol the server keeps its answer until it is asked for it.
-          if (this.#needsFlush && !link.isMarked) link.target.write(encodeFlush());
-          this.#needsFlush = false;
+          if (this.#messages.needsFlush && !link.isMarked) link.target.write(encodeFlush());
+          this.#messages.needsFlush = false;
         }
         this.#keep(buffer, run, at, end, isOwn);
         return;
@@ -249,7 +199,7 @@ export class ClientSide {
       const waits = this.#mustWait();
       if (waits) {
         // A replaced message behind others that wait for the disk: the order must stay.
-        const parts = [buffer.subarray(run, at), step === replace ? this.#replacement : Buffer.alloc(0)];
+        const parts = [buffer.subarray(run, at), step === replace ? this.#messages.replacement : Buffer.alloc(0)];
         const decided = Buffer.concat(parts);
         this.#held.unshift({
           buffer: Buffer.from(buffer.subarray(at + available, end)),
@@ -263,7 +213,7 @@ export class ClientSide {
         return;
       }
       this.#forward(buffer, run, at);
-      if (step === replace && this.#flushed()) this.#link.target.write(this.#replacement);
+      if (step === replace && this.#flushed()) this.#link.target.write(this.#messages.replacement);
       at += available;
       run = at;
     }
@@ -280,14 +230,14 @@ export class ClientSide {
 
   /** In strict mode: is there a record that the disk doesn't have yet? */
   #mustWait(): boolean {
-    return this.#link.strict && this.#hasRecords;
+    return this.#link.strict && this.#messages.hasRecords;
   }
 
   #waitForDisk(): void {
     const { journal } = this.#link;
     this.#isHolding = true;
     this.#waitsForDisk = true;
-    this.#hasRecords = false;
+    this.#messages.hasRecords = false;
     if (!journal.flush()) return this.#link.end('journal_failed');
     journal.whenDurable(journal.lastNumber, () =>
       setImmediate(() => {
@@ -299,8 +249,8 @@ export class ClientSide {
 
   /** INVARIANT 6: the records of everything decided so far are in the journal before a byte of it is forwarded. */
   #flushed(): boolean {
-    if (!this.#hasRecords) return true;
-    this.#hasRecords = false;
+    if (!this.#messages.hasRecords) return true;
+    this.#messages.hasRecords = false;
     if (this.#link.journal.flush()) return true;
     this.#link.end('journal_failed');
     return false;
@@ -318,473 +268,4 @@ export class ClientSide {
     this.#link.target.write(buffer.subarray(from, to));
     return true;
   }
-
-  #stream(buffer: Buffer, at: number, count: number): void {
-    this.#streaming -= count;
-    const data = buffer.subarray(at, at + count);
-    if (this.#copyRun !== undefined) {
-      this.#link.exchange.copyIn(this.#copyRun, data);
-      this.#hasRecords = true;
-    }
-    if (this.#streamHash === undefined) return;
-    this.#streamHash.hash.update(data);
-    if (this.#streaming > 0) return;
-    this.#streamHash.done(this.#streamHash.hash.digest('hex'));
-    this.#streamHash = undefined;
-  }
-
-  /** Decides one message: `[at, end)` is what is there of it, `length` what it has in all. */
-  #message(type: number, buffer: Buffer, at: number, end: number, length: number): Step {
-    const link = this.#link;
-    if (link.isMarked) return stop;
-    if (link.isCopyIn) return this.#copyMessage(type, buffer, at, end, length);
-    if (this.#waitsForCopyAnswer()) return this.#waitForAnswer();
-    // Somebody sends and sends and takes no answers: the queue has a bound.
-    if (link.exchange.size > maxUnanswered && link.exchange.last?.kind !== 'names') return this.#waitForAnswer();
-    if (link.isSkipping && type !== frontend.sync && type !== frontend.terminate) {
-      // The server would read and drop it.
-      this.#discarding = at + length - end;
-      return drop;
-    }
-    const body = new MessageReader(buffer, at + headerLength, end);
-    switch (type) {
-      case frontend.query:
-        if (length > link.limits.maxStatementBytes) return this.#tooLong('simple', at + length - end);
-        return this.#query(decodeQuery(body));
-      case frontend.parse:
-        if (length > link.limits.maxStatementBytes) return this.#tooLong('extended', at + length - end);
-        return this.#parse(body);
-      case frontend.bind:
-        return this.#bind(body, buffer, at, end, length);
-      case frontend.execute:
-        return this.#execute(body);
-      case frontend.describe: {
-        const target = decodeTarget(body);
-        const ledger = target.on === 'statement' ? link.statements : link.portals;
-        const entry = ledger.get(target.name);
-        if (entry?.value === undefined) return this.#refuseExtended(unknownName(target.on, target.name));
-        if (this.#mustSettle(entry)) return this.#waitForAnswer();
-        const value = entry.value as Prepared | Portal;
-        link.exchange.push({ kind: 'describe', prepared: 'text' in value ? value : undefined });
-        return pass;
-      }
-      case frontend.close: {
-        const { on, name } = decodeTarget(body);
-        if (isTooLong(name)) return this.#refuseExtended(nameTooLong);
-        if (on === 'statement') {
-          const entry = link.statements.set(name, undefined, link.segment);
-          link.exchange.push({ kind: 'close_statement', entry });
-        } else link.exchange.push({ kind: 'close_portal', entry: link.portals.set(name, undefined, link.segment) });
-        return pass;
-      }
-      case frontend.sync:
-        decodeEmpty(body);
-        link.isSkipping = false;
-        link.segment += 1;
-        link.exchange.push({ kind: 'sync' });
-        return pass;
-      case frontend.flush:
-        decodeEmpty(body);
-        return pass;
-      case frontend.copyData:
-        this.#discarding = at + length - end;
-        return drop;
-      case frontend.copyDone:
-      case frontend.copyFail:
-        // Left over from a COPY that has failed: the server ignores them.
-        return drop;
-      case frontend.functionCall:
-        return this.#refuse('simple', {
-          kind: 'deny',
-          policyVersion: link.session.policyVersion,
-          policies: [],
-          sqlState: '0A000',
-          message: 'sallyport: the function call message is not supported; use `select`',
-          isFinal: true,
-        });
-      case frontend.terminate:
-        return leave;
-      default:
-        throw new ProtocolViolation(`unknown message type ${type}`);
-    }
-  }
-
-  #copyMessage(type: number, buffer: Buffer, at: number, end: number, length: number): Step {
-    const link = this.#link;
-    switch (type) {
-      case frontend.copyData: {
-        const { head } = link.exchange;
-        this.#copyRun = head?.kind === 'query' || head?.kind === 'execute' ? head.run : undefined;
-        if (this.#copyRun === undefined) throw new ProtocolViolation('copy data out of turn');
-        const available = end - at - headerLength;
-        this.#streaming = length - headerLength;
-        this.#stream(buffer, at + headerLength, available);
-        return pass;
-      }
-      case frontend.copyDone:
-      case frontend.copyFail:
-        link.isCopyIn = false;
-        // A string of several statements may ask for data again.
-        this.#copyAwaited = link.exchange.head?.kind === 'query' ? this.#copyRun : undefined;
-        this.#copyRun = undefined;
-        return pass;
-      case frontend.flush:
-      case frontend.sync:
-        // The server ignores them while it takes data; forwarded, they would be ambiguous when it fails meanwhile.
-        return drop;
-      case frontend.terminate:
-        return leave;
-      default:
-        throw new ProtocolViolation(`message type ${type} during copy`);
-    }
-  }
-
-  #waitForAnswer(): Step {
-    this.#waitsForAnswer = true;
-    return hold;
-  }
-
-  #mustSettle(entry: LedgerEntry<unknown>): boolean {
-    return !entry.isSettled && entry.segment !== this.#link.segment && !this.#link.exchange.isEmpty;
-  }
-
-  #query(text: string): Step {
-    const link = this.#link;
-    const verdict = this.#verdict(text);
-    if (verdict === undefined) return hold;
-    if (verdict.kind === 'deny') return this.#refuse('simple', verdict, text);
-    if (this.#fetchesPortal(verdict)) return this.#refuse('simple', this.#fetchOfPortal(verdict), text);
-    if (!this.#canRecord()) return hold;
-    const names = this.#noteEffects(verdict.effects);
-    const run = link.exchange.begin('simple', text, verdict, undefined, names);
-    this.#hasRecords = true;
-    link.segment += 1;
-    link.statements.remove('');
-    link.portals.remove('');
-    link.exchange.push({ kind: 'query', run });
-    if (verdict.takesCopyData) this.#copyAwaited = run;
-    noteForwarded(link, verdict);
-    return pass;
-  }
-
-  #parse(body: MessageReader): Step {
-    const link = this.#link;
-    const { statement, text, parameterTypes } = decodeParse(body);
-    if (isTooLong(statement)) return this.#refuseExtended(nameTooLong);
-    const known = statement === '' ? undefined : link.statements.get(statement);
-    if (known !== undefined && (known.value !== undefined || known.isSettled))
-      return this.#refuseExtended({ sqlState: '42P05', message: `prepared statement "${statement}" already exists` });
-    if (statement !== '' && link.statements.isFull)
-      return this.#refuseExtended({ sqlState: '53400', message: 'sallyport: too many prepared statements' });
-    const verdict = this.#verdict(text);
-    if (verdict === undefined) return hold;
-    if (verdict.kind === 'deny') return this.#refuse('extended', verdict, text, undefined, statement);
-    const prepared: Prepared = { text, parameterTypes, verdict, book: currentBook(link) };
-    link.exchange.push({ kind: 'parse', entry: link.statements.set(statement, prepared, link.segment) });
-    return pass;
-  }
-
-  #bind(body: MessageReader, buffer: Buffer, at: number, end: number, length: number): Step {
-    const link = this.#link;
-    const isPrefix = at + length > end;
-    const message = decodeBind(body, { prefix: isPrefix });
-    if (isTooLong(message.portal)) {
-      this.#discarding = at + length - end;
-      return this.#refuseExtended(nameTooLong);
-    }
-    const entry = link.statements.get(message.statement);
-    const prepared = entry?.value;
-    if (entry === undefined || prepared === undefined) {
-      this.#discarding = at + length - end;
-      return this.#refuseExtended(unknownName('statement', message.statement));
-    }
-    if (this.#mustSettle(entry)) return this.#waitForAnswer();
-    const refused = this.#judgeAgain(prepared);
-    if (refused !== undefined) {
-      if (refused === hold) return hold;
-      this.#discarding = at + length - end;
-      return this.#refuse('extended', refused, prepared.text, recordParameters(message, prepared));
-    }
-    const parameters = recordParameters(message, prepared);
-    if (isPrefix) {
-      // Larger than is held whole: recorded in part, and bound to the record by size and hash of the whole message.
-      const hash = createHash('sha256');
-      hash.update(buffer.subarray(at, end));
-      this.#streaming = at + length - end;
-      const rest: { text: string; bytes: number; sha256: string } = { text: '…', bytes: length, sha256: '' };
-      parameters.push(rest);
-      this.#streamHash = { hash, done: (sha256) => (rest.sha256 = sha256) };
-    }
-    const portal: Portal = { prepared, parameters };
-    link.exchange.push({ kind: 'bind', entry: link.portals.set(message.portal, portal, link.segment) });
-    return pass;
-  }
-
-  #execute(body: MessageReader): Step {
-    const link = this.#link;
-    const { portal: name } = decodeExecute(body);
-    const entry = link.portals.get(name);
-    const portal = entry?.value;
-    if (entry === undefined || portal === undefined) return this.#refuseExtended(unknownName('portal', name));
-    if (this.#mustSettle(entry)) return this.#waitForAnswer();
-    const { prepared, parameters } = portal;
-    const refused = this.#judgeAgain(prepared);
-    if (refused === hold) return hold;
-    if (refused !== undefined) return this.#refuse('extended', refused, prepared.text, parameters);
-    const { verdict } = prepared;
-    if (this.#fetchesPortal(verdict))
-      return this.#refuse('extended', this.#fetchOfPortal(verdict), prepared.text, parameters);
-    if (!this.#canRecord()) return hold;
-    const names = this.#noteEffects(verdict.effects);
-    const run = link.exchange.begin('extended', prepared.text, verdict, parameters, names);
-    this.#hasRecords = true;
-    link.exchange.push({ kind: 'execute', run });
-    if (verdict.takesCopyData) this.#copyAwaited = run;
-    noteForwarded(link, verdict);
-    return pass;
-  }
-
-  /**
-   * A statement that takes COPY data changes what Sync means to the server: nothing is forwarded behind it before the
-   * server has said whether it takes data.
-   */
-  #waitsForCopyAnswer(): boolean {
-    const run = this.#copyAwaited;
-    if (run === undefined) return false;
-    if (!run.isOver) {
-      this.#needsFlush = true;
-      return true;
-    }
-    this.#copyAwaited = undefined;
-    return false;
-  }
-
-  /** What `prepare` and `deallocate` in SQL do to names isn't known before the server has answered. */
-  #noteEffects(
-    effects: readonly { readonly kind: string; readonly name: string | undefined }[],
-  ): LedgerEntry<Prepared>[] {
-    const { statements, segment } = this.#link;
-    const entries: LedgerEntry<Prepared>[] = [];
-    for (const { name } of effects) {
-      if (name === undefined) statements.clear();
-      else entries.push(statements.set(name, undefined, segment));
-    }
-    return entries;
-  }
-
-  /** Undefined: a prepared statement's verdict still holds. Otherwise it is looked up anew, for the names as they are now. */
-  #judgeAgain(prepared: Prepared): Denied | typeof hold | undefined {
-    const book = currentBook(this.#link);
-    // What `execute` runs is in no book: the name may mean something else by now.
-    if (prepared.book === book && prepared.verdict.executes.length === 0) return undefined;
-    const verdict = this.#verdict(prepared.text);
-    if (verdict === undefined) return hold;
-    if (verdict.kind === 'deny') return verdict;
-    prepared.verdict = verdict;
-    prepared.book = currentBook(this.#link);
-    return undefined;
-  }
-
-  /**
-   * INVARIANT 6: to the server a portal of Bind is a cursor like any other, and `fetch` would run it: without a record of
-   * its text and parameters, and without a look at what the policy says now.
-   */
-  #fetchesPortal(verdict: Allowed): boolean {
-    return verdict.fetches.some((name) => this.#link.portals.get(name) !== undefined);
-  }
-
-  #fetchOfPortal(verdict: Allowed): Denied {
-    return {
-      kind: 'deny',
-      policyVersion: verdict.policyVersion,
-      policies: verdict.policies,
-      sqlState: '0A000',
-      message: `sallyport: \`${verdict.fetches[0]}\` was bound by the protocol, and \`fetch\` of it is not supported`,
-      hint: 'Use Execute with a row limit, or `declare` a cursor.',
-      isFinal: false,
-    };
-  }
-
-  /** The journal takes records. Otherwise this session waits for it, or has ended. */
-  #canRecord(): boolean {
-    const { journal } = this.#link;
-    const { state } = journal;
-    if (state === 'open') return true;
-    if (state === 'failed') this.#link.end('journal_failed');
-    else journal.whenWritable(() => setImmediate(this.#resume));
-    return false;
-  }
-
-  /** The verdict, or undefined: then it has been asked for, and `#resume` will be called. */
-  #verdict(text: string): Verdict | undefined {
-    const link = this.#link;
-    if (link.isCatalogueStale) {
-      this.#reloadCatalogue();
-      return undefined;
-    }
-    const book = currentBook(link);
-    const known = book.verdicts.get(text);
-    const answer = this.#answer;
-    this.#answer = undefined;
-    const verdict = known ?? (answer?.text === text && answer.book === book ? answer.verdict : undefined);
-    if (verdict === undefined) {
-      const { session, access, statements } = link;
-      const prepared = () => [...statements.settled()].map(([name, value]) => [name, value.text] as const);
-      void link.judge.judge({ session, access, names: link.names.asked, text, prepared }).then((given) => {
-        this.#answer = { text, book, verdict: given };
-        this.#resume();
-      });
-      return undefined;
-    }
-    // Refused while we don't know how names resolve: ask the server, if the moment allows it, and judge again.
-    if (verdict.kind === 'deny' && verdict.sqlState !== '42601' && link.names.asked.kind === 'unknown') {
-      if (link.exchange.isEmpty && link.status === 'E') return abortedTransaction(verdict);
-      if (this.#canAskNames()) {
-        this.#askNames();
-        return undefined;
-      }
-      if (this.#endsWithReady()) {
-        this.#waitsForAnswer = true;
-        return undefined;
-      }
-    }
-    return verdict;
-  }
-
-  #reloadCatalogue(): void {
-    const link = this.#link;
-    if (!link.exchange.isEmpty && this.#endsWithReady()) {
-      this.#waitsForAnswer = true;
-      return;
-    }
-    link.isCatalogueStale = false;
-    void link.judge.reloadCatalogue(link.access).then(this.#resume);
-  }
-
-  #canAskNames(): boolean {
-    const { exchange, status, names } = this.#link;
-    return exchange.isEmpty && status !== 'E' && names.failures < 3;
-  }
-
-  /** Whether what is on its way ends with a ReadyForQuery, so that waiting for it makes sense. */
-  #endsWithReady(): boolean {
-    const { exchange } = this.#link;
-    const { last } = exchange;
-    return (
-      last?.kind === 'sync' ||
-      last?.kind === 'query' ||
-      last?.kind === 'names' ||
-      (last?.kind === 'denied' && last.simple)
-    );
-  }
-
-  #askNames(): void {
-    const { exchange, target } = this.#link;
-    exchange.push({ kind: 'names', answer: undefined });
-    this.#waitsForAnswer = true;
-    target.write(encodeQuery(namesQuery));
-  }
-
-  #tooLong(protocol: 'simple' | 'extended', rest: number): Step {
-    this.#discarding = rest;
-    const megabytes = Math.floor(this.#link.limits.maxStatementBytes / 1_048_576);
-    return this.#refuse(
-      protocol,
-      {
-        kind: 'deny',
-        policyVersion: this.#link.session.policyVersion,
-        policies: [],
-        sqlState: '54000',
-        message: `sallyport: the statement is longer than ${megabytes} MiB`,
-        isFinal: true,
-        hint: 'Send the data with COPY or as parameters.',
-      },
-      '',
-    );
-  }
-
-  /** An error as the server would give it: nothing was attempted that is worth a record. */
-  #refuseExtended(error: { readonly sqlState: string; readonly message: string }): Step {
-    const bytes = encodeErrorResponse({ severity: 'ERROR', ...error });
-    this.#link.exchange.push({ kind: 'denied', error: bytes, simple: false });
-    this.#replacement = encodeExecute({ portal: refusedPortal, maxRows: 0 });
-    return replace;
-  }
-
-  #refuse(
-    protocol: 'simple' | 'extended',
-    verdict: Denied,
-    text?: string,
-    parameters?: readonly RecordedParameter[],
-    parses?: string,
-  ): Step {
-    const { exchange } = this.#link;
-    if (!this.#canRecord()) return hold;
-    exchange.denied(protocol, text ?? '', verdict, parameters);
-    this.#hasRecords = true;
-    const { sqlState, message, hint, position } = verdict;
-    const error = encodeErrorResponse({
-      severity: 'ERROR',
-      sqlState,
-      message,
-      ...(hint === undefined ? {} : { hint }),
-      ...(position === undefined ? {} : { position }),
-    });
-    const isSimple = protocol === 'simple';
-    if (isSimple) this.#link.segment += 1;
-    exchange.push({ kind: 'denied', error, simple: isSimple });
-    if (isSimple) this.#replacement = encodeQuery(refusedText);
-    else if (parses === undefined) this.#replacement = encodeExecute({ portal: refusedPortal, maxRows: 0 });
-    else this.#replacement = encodeParse({ statement: parses, text: refusedText, parameterTypes: [] });
-    return replace;
-  }
-}
-
-/**
- * INVARIANT 7: the server cuts the names of statements and portals to 63 bytes (`NAMEDATALEN`), so that two long ones may
- * be one to it and would be two to us.
- */
-const isTooLong = (name: string): boolean => name.length > 21 && Buffer.byteLength(name) > 63;
-const nameTooLong = {
-  sqlState: '42622',
-  message: 'sallyport: the name of a statement or portal is longer than 63 bytes',
-};
-
-/** What the server would say; that we can't ask it how names resolve is nobody's concern then. */
-const abortedTransaction = (verdict: Denied): Denied => ({
-  kind: 'deny',
-  policyVersion: verdict.policyVersion,
-  policies: verdict.policies,
-  sqlState: '25P02',
-  message: 'current transaction is aborted, commands ignored until end of transaction block',
-  isFinal: false,
-});
-
-function decodeEmpty(body: MessageReader): void {
-  body.end();
-}
-
-function unknownName(on: 'statement' | 'portal', name: string): { sqlState: string; message: string } {
-  if (on === 'portal') return { sqlState: '34000', message: `portal "${name}" does not exist` };
-  const message =
-    name === '' ? 'unnamed prepared statement does not exist' : `prepared statement "${name}" does not exist`;
-  return { sqlState: '26000', message };
-}
-
-function recordParameters(
-  message: { readonly formats: readonly number[]; readonly values: readonly (Buffer | null)[] },
-  prepared: Prepared,
-): RecordedParameter[] {
-  const { formats, values } = message;
-  return values.map((value, i) => {
-    if (value === null) return null;
-    const format = formats.length === 1 ? (formats[0] ?? 0) : (formats[i] ?? 0);
-    const type = prepared.parameterTypes[i] ?? 0;
-    const isLong = value.length > maxRecordedValue;
-    const shown = parameterText(isLong && format === 1 ? value.subarray(0, maxRecordedValue) : value, format, type);
-    const whole = isLong ? { bytes: value.length, sha256: createHash('sha256').update(value).digest('hex') } : {};
-    if ('text' in shown)
-      return isLong ? { text: recordText(shown.text).text.slice(0, maxRecordedValue), ...whole } : shown;
-    return { hex: shown.hex.slice(0, 2 * maxRecordedValue), type, ...whole };
-  }) as RecordedParameter[];
 }

@@ -1,0 +1,524 @@
+/**
+ * What becomes of each message of a client: judged, recorded, and then passed on, dropped, replaced or held. How bytes come
+ * in and go out is `client-side.ts`'s.
+ *
+ * A refused message is replaced by one at which the server itself fails: `Query` and `Parse` by a text that doesn't parse,
+ * any other by an `Execute` of a portal that doesn't exist; the server's error is swapped for ours on its way back. So the
+ * server's transaction has failed as the client is told, the rest of the pipeline is skipped by both up to the same Sync,
+ * and no state of our own can get out of step with it. (The alternative, answering by ourselves, would have to imitate
+ * implicit transactions and skipping, and would leave an open transaction usable after a refused statement.)
+ */
+import { createHash, type Hash } from 'node:crypto';
+import { headerLength, MessageReader, ProtocolViolation } from '#wire/postgres/bytes.ts';
+import {
+  decodeBind,
+  decodeExecute,
+  decodeParse,
+  decodeQuery,
+  decodeTarget,
+  encodeExecute,
+  encodeParse,
+  encodeQuery,
+  frontend,
+} from '#wire/postgres/frontend.ts';
+import { encodeErrorResponse } from '#wire/postgres/backend.ts';
+import { namesQuery } from '#sql/catalogue.ts';
+import type { RecordedParameter } from '../records.ts';
+import type { Portal, Prepared, Run } from './exchange.ts';
+import type { Allowed, Book, Denied, Verdict } from './judge.ts';
+import type { LedgerEntry } from './ledger.ts';
+import { currentBook, noteForwarded, type Link } from './link.ts';
+import { recordParameters } from './recorded-parameters.ts';
+
+/** What to do with the message that was just looked at. */
+export const pass = 0;
+export const drop = 1;
+export const replace = 2;
+export const hold = 3;
+export const stop = 4;
+export const leave = 5;
+export type Step = typeof pass | typeof drop | typeof replace | typeof hold | typeof stop | typeof leave;
+
+const refusedText = 'sallyport refused this statement';
+const refusedPortal = 'sallyport refused this';
+const maxUnanswered = 65_536;
+
+/** What is public is read and reset by the client's side after each message: a call a message is all the hot path has. */
+export class ClientMessages {
+  readonly #link: Link;
+  readonly #resume: () => void;
+  /** A verdict that just arrived for the message that is held. */
+  #answer: { readonly text: string; readonly book: Book; readonly verdict: Verdict } | undefined;
+  /** What is forwarded instead of a message that is to be replaced. */
+  replacement: Buffer = Buffer.alloc(0);
+  /** Bytes of the current message that are forwarded as they come, or thrown away. */
+  streaming = 0;
+  discarding = 0;
+  #streamHash: { readonly hash: Hash; readonly done: (sha256: string) => void } | undefined;
+  #copyRun: Run | undefined;
+  /** A statement that may ask for COPY data, and hasn't said yet. */
+  #copyAwaited: Run | undefined;
+  /** The server has to be asked for the answer that is waited for. */
+  needsFlush = false;
+  /** Something was recorded for what hasn't been forwarded yet. */
+  hasRecords = false;
+  /** Waiting for any answer of the target. */
+  waitsForAnswer = false;
+
+  /** @param resume called when what a message was held for may have come */
+  constructor(link: Link, resume: () => void) {
+    this.#link = link;
+    this.#resume = resume;
+  }
+
+  /** Decides one message: `[at, end)` is what is there of it, `length` what it has in all. */
+  decide(type: number, buffer: Buffer, at: number, end: number, length: number): Step {
+    const link = this.#link;
+    if (link.isMarked) return stop;
+    if (link.isCopyIn) return this.#copyMessage(type, buffer, at, end, length);
+    if (this.#waitsForCopyAnswer()) return this.#waitForAnswer();
+    // Somebody sends and sends and takes no answers: the queue has a bound.
+    if (link.exchange.size > maxUnanswered && link.exchange.last?.kind !== 'names') return this.#waitForAnswer();
+    if (link.isSkipping && type !== frontend.sync && type !== frontend.terminate) {
+      // The server would read and drop it.
+      this.discarding = at + length - end;
+      return drop;
+    }
+    const body = new MessageReader(buffer, at + headerLength, end);
+    switch (type) {
+      case frontend.query:
+        if (length > link.limits.maxStatementBytes) return this.#tooLong('simple', at + length - end);
+        return this.#query(decodeQuery(body));
+      case frontend.parse:
+        if (length > link.limits.maxStatementBytes) return this.#tooLong('extended', at + length - end);
+        return this.#parse(body);
+      case frontend.bind:
+        return this.#bind(body, buffer, at, end, length);
+      case frontend.execute:
+        return this.#execute(body);
+      case frontend.describe: {
+        const target = decodeTarget(body);
+        const ledger = target.on === 'statement' ? link.statements : link.portals;
+        const entry = ledger.get(target.name);
+        if (entry?.value === undefined) return this.#refuseExtended(unknownName(target.on, target.name));
+        if (this.#mustSettle(entry)) return this.#waitForAnswer();
+        const value = entry.value as Prepared | Portal;
+        link.exchange.push({ kind: 'describe', prepared: 'text' in value ? value : undefined });
+        return pass;
+      }
+      case frontend.close: {
+        const { on, name } = decodeTarget(body);
+        if (isTooLong(name)) return this.#refuseExtended(nameTooLong);
+        if (on === 'statement') {
+          const entry = link.statements.set(name, undefined, link.segment);
+          link.exchange.push({ kind: 'close_statement', entry });
+        } else link.exchange.push({ kind: 'close_portal', entry: link.portals.set(name, undefined, link.segment) });
+        return pass;
+      }
+      case frontend.sync:
+        decodeEmpty(body);
+        link.isSkipping = false;
+        link.segment += 1;
+        link.exchange.push({ kind: 'sync' });
+        return pass;
+      case frontend.flush:
+        decodeEmpty(body);
+        return pass;
+      case frontend.copyData:
+        this.discarding = at + length - end;
+        return drop;
+      case frontend.copyDone:
+      case frontend.copyFail:
+        // Left over from a COPY that has failed: the server ignores them.
+        return drop;
+      case frontend.functionCall:
+        return this.#refuse('simple', {
+          kind: 'deny',
+          policyVersion: link.session.policyVersion,
+          policies: [],
+          sqlState: '0A000',
+          message: 'sallyport: the function call message is not supported; use `select`',
+          isFinal: true,
+        });
+      case frontend.terminate:
+        return leave;
+      default:
+        throw new ProtocolViolation(`unknown message type ${type}`);
+    }
+  }
+
+  #copyMessage(type: number, buffer: Buffer, at: number, end: number, length: number): Step {
+    const link = this.#link;
+    switch (type) {
+      case frontend.copyData: {
+        const { head } = link.exchange;
+        this.#copyRun = head?.kind === 'query' || head?.kind === 'execute' ? head.run : undefined;
+        if (this.#copyRun === undefined) throw new ProtocolViolation('copy data out of turn');
+        const available = end - at - headerLength;
+        this.streaming = length - headerLength;
+        this.stream(buffer, at + headerLength, available);
+        return pass;
+      }
+      case frontend.copyDone:
+      case frontend.copyFail:
+        link.isCopyIn = false;
+        // A string of several statements may ask for data again.
+        this.#copyAwaited = link.exchange.head?.kind === 'query' ? this.#copyRun : undefined;
+        this.#copyRun = undefined;
+        return pass;
+      case frontend.flush:
+      case frontend.sync:
+        // The server ignores them while it takes data; forwarded, they would be ambiguous when it fails meanwhile.
+        return drop;
+      case frontend.terminate:
+        return leave;
+      default:
+        throw new ProtocolViolation(`message type ${type} during copy`);
+    }
+  }
+
+  #waitForAnswer(): Step {
+    this.waitsForAnswer = true;
+    return hold;
+  }
+
+  #mustSettle(entry: LedgerEntry<unknown>): boolean {
+    return !entry.isSettled && entry.segment !== this.#link.segment && !this.#link.exchange.isEmpty;
+  }
+
+  #query(text: string): Step {
+    const link = this.#link;
+    const verdict = this.#verdict(text);
+    if (verdict === undefined) return hold;
+    if (verdict.kind === 'deny') return this.#refuse('simple', verdict, text);
+    if (this.#fetchesPortal(verdict)) return this.#refuse('simple', this.#fetchOfPortal(verdict), text);
+    if (!this.#canRecord()) return hold;
+    const names = this.#noteEffects(verdict.effects);
+    const run = link.exchange.begin('simple', text, verdict, undefined, names);
+    this.hasRecords = true;
+    link.segment += 1;
+    link.statements.remove('');
+    link.portals.remove('');
+    link.exchange.push({ kind: 'query', run });
+    if (verdict.takesCopyData) this.#copyAwaited = run;
+    noteForwarded(link, verdict);
+    return pass;
+  }
+
+  #parse(body: MessageReader): Step {
+    const link = this.#link;
+    const { statement, text, parameterTypes } = decodeParse(body);
+    if (isTooLong(statement)) return this.#refuseExtended(nameTooLong);
+    const known = statement === '' ? undefined : link.statements.get(statement);
+    if (known !== undefined && (known.value !== undefined || known.isSettled))
+      return this.#refuseExtended({ sqlState: '42P05', message: `prepared statement "${statement}" already exists` });
+    if (statement !== '' && link.statements.isFull)
+      return this.#refuseExtended({ sqlState: '53400', message: 'sallyport: too many prepared statements' });
+    const verdict = this.#verdict(text);
+    if (verdict === undefined) return hold;
+    if (verdict.kind === 'deny') return this.#refuse('extended', verdict, text, undefined, statement);
+    const prepared: Prepared = { text, parameterTypes, verdict, book: currentBook(link) };
+    link.exchange.push({ kind: 'parse', entry: link.statements.set(statement, prepared, link.segment) });
+    return pass;
+  }
+
+  #bind(body: MessageReader, buffer: Buffer, at: number, end: number, length: number): Step {
+    const link = this.#link;
+    const isPrefix = at + length > end;
+    const message = decodeBind(body, { prefix: isPrefix });
+    if (isTooLong(message.portal)) {
+      this.discarding = at + length - end;
+      return this.#refuseExtended(nameTooLong);
+    }
+    const entry = link.statements.get(message.statement);
+    const prepared = entry?.value;
+    if (entry === undefined || prepared === undefined) {
+      this.discarding = at + length - end;
+      return this.#refuseExtended(unknownName('statement', message.statement));
+    }
+    if (this.#mustSettle(entry)) return this.#waitForAnswer();
+    const refused = this.#judgeAgain(prepared);
+    if (refused !== undefined) {
+      if (refused === hold) return hold;
+      this.discarding = at + length - end;
+      return this.#refuse('extended', refused, prepared.text, recordParameters(message, prepared));
+    }
+    const parameters = recordParameters(message, prepared);
+    if (isPrefix) {
+      // Larger than is held whole: recorded in part, and bound to the record by size and hash of the whole message.
+      const hash = createHash('sha256');
+      hash.update(buffer.subarray(at, end));
+      this.streaming = at + length - end;
+      const rest: { text: string; bytes: number; sha256: string } = { text: '…', bytes: length, sha256: '' };
+      parameters.push(rest);
+      this.#streamHash = { hash, done: (sha256) => (rest.sha256 = sha256) };
+    }
+    const portal: Portal = { prepared, parameters };
+    link.exchange.push({ kind: 'bind', entry: link.portals.set(message.portal, portal, link.segment) });
+    return pass;
+  }
+
+  #execute(body: MessageReader): Step {
+    const link = this.#link;
+    const { portal: name } = decodeExecute(body);
+    const entry = link.portals.get(name);
+    const portal = entry?.value;
+    if (entry === undefined || portal === undefined) return this.#refuseExtended(unknownName('portal', name));
+    if (this.#mustSettle(entry)) return this.#waitForAnswer();
+    const { prepared, parameters } = portal;
+    const refused = this.#judgeAgain(prepared);
+    if (refused === hold) return hold;
+    if (refused !== undefined) return this.#refuse('extended', refused, prepared.text, parameters);
+    const { verdict } = prepared;
+    if (this.#fetchesPortal(verdict))
+      return this.#refuse('extended', this.#fetchOfPortal(verdict), prepared.text, parameters);
+    if (!this.#canRecord()) return hold;
+    const names = this.#noteEffects(verdict.effects);
+    const run = link.exchange.begin('extended', prepared.text, verdict, parameters, names);
+    this.hasRecords = true;
+    link.exchange.push({ kind: 'execute', run });
+    if (verdict.takesCopyData) this.#copyAwaited = run;
+    noteForwarded(link, verdict);
+    return pass;
+  }
+
+  /**
+   * A statement that takes COPY data changes what Sync means to the server: nothing is forwarded behind it before the
+   * server has said whether it takes data.
+   */
+  #waitsForCopyAnswer(): boolean {
+    const run = this.#copyAwaited;
+    if (run === undefined) return false;
+    if (!run.isOver) {
+      this.needsFlush = true;
+      return true;
+    }
+    this.#copyAwaited = undefined;
+    return false;
+  }
+
+  /** What `prepare` and `deallocate` in SQL do to names isn't known before the server has answered. */
+  #noteEffects(
+    effects: readonly { readonly kind: string; readonly name: string | undefined }[],
+  ): LedgerEntry<Prepared>[] {
+    const { statements, segment } = this.#link;
+    const entries: LedgerEntry<Prepared>[] = [];
+    for (const { name } of effects) {
+      if (name === undefined) statements.clear();
+      else entries.push(statements.set(name, undefined, segment));
+    }
+    return entries;
+  }
+
+  /** Undefined: a prepared statement's verdict still holds. Otherwise it is looked up anew, for the names as they are now. */
+  #judgeAgain(prepared: Prepared): Denied | typeof hold | undefined {
+    const book = currentBook(this.#link);
+    // What `execute` runs is in no book: the name may mean something else by now.
+    if (prepared.book === book && prepared.verdict.executes.length === 0) return undefined;
+    const verdict = this.#verdict(prepared.text);
+    if (verdict === undefined) return hold;
+    if (verdict.kind === 'deny') return verdict;
+    prepared.verdict = verdict;
+    prepared.book = currentBook(this.#link);
+    return undefined;
+  }
+
+  /**
+   * INVARIANT 6: to the server a portal of Bind is a cursor like any other, and `fetch` would run it: without a record of
+   * its text and parameters, and without a look at what the policy says now.
+   */
+  #fetchesPortal(verdict: Allowed): boolean {
+    return verdict.fetches.some((name) => this.#link.portals.get(name) !== undefined);
+  }
+
+  #fetchOfPortal(verdict: Allowed): Denied {
+    return {
+      kind: 'deny',
+      policyVersion: verdict.policyVersion,
+      policies: verdict.policies,
+      sqlState: '0A000',
+      message: `sallyport: \`${verdict.fetches[0]}\` was bound by the protocol, and \`fetch\` of it is not supported`,
+      hint: 'Use Execute with a row limit, or `declare` a cursor.',
+      isFinal: false,
+    };
+  }
+
+  /** The journal takes records. Otherwise this session waits for it, or has ended. */
+  #canRecord(): boolean {
+    const { journal } = this.#link;
+    const { state } = journal;
+    if (state === 'open') return true;
+    if (state === 'failed') this.#link.end('journal_failed');
+    else journal.whenWritable(() => setImmediate(this.#resume));
+    return false;
+  }
+
+  /** The verdict, or undefined: then it has been asked for, and `#resume` will be called. */
+  #verdict(text: string): Verdict | undefined {
+    const link = this.#link;
+    if (link.isCatalogueStale) {
+      this.#reloadCatalogue();
+      return undefined;
+    }
+    const book = currentBook(link);
+    const known = book.verdicts.get(text);
+    const answer = this.#answer;
+    this.#answer = undefined;
+    const verdict = known ?? (answer?.text === text && answer.book === book ? answer.verdict : undefined);
+    if (verdict === undefined) {
+      const { session, access, statements } = link;
+      const prepared = () => [...statements.settled()].map(([name, value]) => [name, value.text] as const);
+      void link.judge.judge({ session, access, names: link.names.asked, text, prepared }).then((given) => {
+        this.#answer = { text, book, verdict: given };
+        this.#resume();
+      });
+      return undefined;
+    }
+    // Refused while we don't know how names resolve: ask the server, if the moment allows it, and judge again.
+    if (verdict.kind === 'deny' && verdict.sqlState !== '42601' && link.names.asked.kind === 'unknown') {
+      if (link.exchange.isEmpty && link.status === 'E') return abortedTransaction(verdict);
+      if (this.#canAskNames()) {
+        this.askNames();
+        return undefined;
+      }
+      if (this.#endsWithReady()) {
+        this.waitsForAnswer = true;
+        return undefined;
+      }
+    }
+    return verdict;
+  }
+
+  #reloadCatalogue(): void {
+    const link = this.#link;
+    if (!link.exchange.isEmpty && this.#endsWithReady()) {
+      this.waitsForAnswer = true;
+      return;
+    }
+    link.isCatalogueStale = false;
+    void link.judge.reloadCatalogue(link.access).then(this.#resume);
+  }
+
+  #canAskNames(): boolean {
+    const { exchange, status, names } = this.#link;
+    return exchange.isEmpty && status !== 'E' && names.failures < 3;
+  }
+
+  /** Whether what is on its way ends with a ReadyForQuery, so that waiting for it makes sense. */
+  #endsWithReady(): boolean {
+    const { exchange } = this.#link;
+    const { last } = exchange;
+    return (
+      last?.kind === 'sync' ||
+      last?.kind === 'query' ||
+      last?.kind === 'names' ||
+      (last?.kind === 'denied' && last.simple)
+    );
+  }
+
+  askNames(): void {
+    const { exchange, target } = this.#link;
+    exchange.push({ kind: 'names', answer: undefined });
+    this.waitsForAnswer = true;
+    target.write(encodeQuery(namesQuery));
+  }
+
+  #tooLong(protocol: 'simple' | 'extended', rest: number): Step {
+    this.discarding = rest;
+    const megabytes = Math.floor(this.#link.limits.maxStatementBytes / 1_048_576);
+    return this.#refuse(
+      protocol,
+      {
+        kind: 'deny',
+        policyVersion: this.#link.session.policyVersion,
+        policies: [],
+        sqlState: '54000',
+        message: `sallyport: the statement is longer than ${megabytes} MiB`,
+        isFinal: true,
+        hint: 'Send the data with COPY or as parameters.',
+      },
+      '',
+    );
+  }
+
+  /** An error as the server would give it: nothing was attempted that is worth a record. */
+  #refuseExtended(error: { readonly sqlState: string; readonly message: string }): Step {
+    const bytes = encodeErrorResponse({ severity: 'ERROR', ...error });
+    this.#link.exchange.push({ kind: 'denied', error: bytes, simple: false });
+    this.replacement = encodeExecute({ portal: refusedPortal, maxRows: 0 });
+    return replace;
+  }
+
+  #refuse(
+    protocol: 'simple' | 'extended',
+    verdict: Denied,
+    text?: string,
+    parameters?: readonly RecordedParameter[],
+    parses?: string,
+  ): Step {
+    const { exchange } = this.#link;
+    if (!this.#canRecord()) return hold;
+    exchange.denied(protocol, text ?? '', verdict, parameters);
+    this.hasRecords = true;
+    const { sqlState, message, hint, position } = verdict;
+    const error = encodeErrorResponse({
+      severity: 'ERROR',
+      sqlState,
+      message,
+      ...(hint === undefined ? {} : { hint }),
+      ...(position === undefined ? {} : { position }),
+    });
+    const isSimple = protocol === 'simple';
+    if (isSimple) this.#link.segment += 1;
+    exchange.push({ kind: 'denied', error, simple: isSimple });
+    if (isSimple) this.replacement = encodeQuery(refusedText);
+    else if (parses === undefined) this.replacement = encodeExecute({ portal: refusedPortal, maxRows: 0 });
+    else this.replacement = encodeParse({ statement: parses, text: refusedText, parameterTypes: [] });
+    return replace;
+  }
+
+  stream(buffer: Buffer, at: number, count: number): void {
+    this.streaming -= count;
+    const data = buffer.subarray(at, at + count);
+    if (this.#copyRun !== undefined) {
+      this.#link.exchange.copyIn(this.#copyRun, data);
+      this.hasRecords = true;
+    }
+    if (this.#streamHash === undefined) return;
+    this.#streamHash.hash.update(data);
+    if (this.streaming > 0) return;
+    this.#streamHash.done(this.#streamHash.hash.digest('hex'));
+    this.#streamHash = undefined;
+  }
+}
+
+/**
+ * INVARIANT 7: the server cuts the names of statements and portals to 63 bytes (`NAMEDATALEN`), so that two long ones may
+ * be one to it and would be two to us.
+ */
+const isTooLong = (name: string): boolean => name.length > 21 && Buffer.byteLength(name) > 63;
+const nameTooLong = {
+  sqlState: '42622',
+  message: 'sallyport: the name of a statement or portal is longer than 63 bytes',
+};
+
+/** What the server would say; that we can't ask it how names resolve is nobody's concern then. */
+const abortedTransaction = (verdict: Denied): Denied => ({
+  kind: 'deny',
+  policyVersion: verdict.policyVersion,
+  policies: verdict.policies,
+  sqlState: '25P02',
+  message: 'current transaction is aborted, commands ignored until end of transaction block',
+  isFinal: false,
+});
+
+function decodeEmpty(body: MessageReader): void {
+  body.end();
+}
+
+function unknownName(on: 'statement' | 'portal', name: string): { sqlState: string; message: string } {
+  if (on === 'portal') return { sqlState: '34000', message: `portal "${name}" does not exist` };
+  const message =
+    name === '' ? 'unnamed prepared statement does not exist' : `prepared statement "${name}" does not exist`;
+  return { sqlState: '26000', message };
+}

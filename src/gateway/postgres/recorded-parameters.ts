@@ -1,0 +1,26 @@
+/** Bound parameters as the journal keeps them: text where the type is read, hex elsewhere, long values cut and hashed. */
+import { createHash } from 'node:crypto';
+import { parameterText } from '#wire/postgres/parameters.ts';
+import type { RecordedParameter } from '../records.ts';
+import { recordText, type Prepared } from './exchange.ts';
+
+/** Values longer than this are cut in the record. */
+const maxRecordedValue = 16_384;
+
+export function recordParameters(
+  message: { readonly formats: readonly number[]; readonly values: readonly (Buffer | null)[] },
+  prepared: Prepared,
+): RecordedParameter[] {
+  const { formats, values } = message;
+  return values.map((value, i) => {
+    if (value === null) return null;
+    const format = formats.length === 1 ? (formats[0] ?? 0) : (formats[i] ?? 0);
+    const type = prepared.parameterTypes[i] ?? 0;
+    const isLong = value.length > maxRecordedValue;
+    const shown = parameterText(isLong && format === 1 ? value.subarray(0, maxRecordedValue) : value, format, type);
+    const whole = isLong ? { bytes: value.length, sha256: createHash('sha256').update(value).digest('hex') } : {};
+    if ('text' in shown)
+      return isLong ? { text: recordText(shown.text).text.slice(0, maxRecordedValue), ...whole } : shown;
+    return { hex: shown.hex.slice(0, 2 * maxRecordedValue), type, ...whole };
+  }) as RecordedParameter[];
+}
