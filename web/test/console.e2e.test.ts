@@ -322,7 +322,8 @@ test('an approver revokes somebody’s grant with a word why', async () => {
   const grant = addGrant(sample, 'active');
   addSession(sample, grant);
   const page = await as(sample.bob);
-  await page.goto('/grants?scope=all');
+  await page.getByRole('link', { name: 'Grants' }).click();
+  await page.getByRole('link', { name: 'All I may see' }).click();
   await page.getByRole('link', { name: /orders\/support-read · ada/ }).click();
   await button(page, 'Revoke').click();
   const dialog = page.getByRole('alertdialog', { name: 'Revoke ada’s grant?' });

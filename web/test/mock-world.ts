@@ -119,7 +119,7 @@ export function meOf(world: World, session: WebSession): Me {
     may: {
       administerPrincipals: person.isAdministrator,
       administerConfiguration: person.isAdministrator,
-      seeAllGrants: person.isAdministrator || person.groups.includes('dba'),
+      seeAllGrants: person.isAdministrator,
       readLog: person.isAdministrator ? 'all' : 'own',
     },
     authenticators: person.authenticators.length,

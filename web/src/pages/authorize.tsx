@@ -49,7 +49,7 @@ export function AuthorizePage() {
       </Page>
     );
   return (
-    <Page title="Sign in at the CLI?" lead="The command sally login asks to act for you from this machine.">
+    <Page title="Sign in at the CLI?" lead="The command sally login asks to act for you from the machine named here.">
       <Card className="flex flex-col gap-6">
         <Facts
           facts={[

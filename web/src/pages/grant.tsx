@@ -76,7 +76,7 @@ function Grant({ grant, isMine }: { readonly grant: GrantView; readonly isMine: 
             ['Reason', grant.reason],
             ['For how long', durationText(grant.seconds)],
             ['Not before', <At key="from" at={grant.notBefore} />],
-            grant.state === 'approved' && ['To be activated', <Ago key="by" at={grant.activateBy} />],
+            grant.state === 'approved' && ['To be activated before', <At key="by" at={grant.activateBy} />],
             grant.activatedAt !== null && ['Activated', <Ago key="since" at={grant.activatedAt} />],
             grant.state === 'active' && grant.endsAt !== null && ['Ends', <At key="until" at={grant.endsAt} />],
             [

@@ -29,7 +29,9 @@ export function GrantsPage() {
   return (
     <Page title="Grants" lead="An approved request becomes a grant. Its clock starts when it is activated.">
       <div className="flex flex-col gap-3">
-        {me?.may.seeAllGrants === true && <ScopeChoice to="/grants" scope={scope} search={{ state }} />}
+        {me !== undefined && (
+          <ScopeChoice to="/grants" scope={scope} seesEverything={me.may.seeAllGrants} search={{ state }} />
+        )}
         <Choices
           label="States"
           look="filter"

@@ -1,7 +1,7 @@
 import { useQuery } from '@tanstack/react-query';
 import { Link } from '@tanstack/react-router';
 import { useApi } from '../api/context.tsx';
-import { grantsQuery, requestsQuery, rolesQuery } from '../api/queries.ts';
+import { grantsQuery, meQuery, requestsQuery, rolesQuery } from '../api/queries.ts';
 import { AccessCard, ToActivateCard } from '../grants/access-card.tsx';
 import { RequestRow } from '../requests/request-row.tsx';
 import { RoleRow } from '../requests/role-card.tsx';
@@ -20,6 +20,7 @@ export function HomePage() {
   const pending = useQuery(requestsQuery(api, { box: 'mine', state: 'pending', limit: 20 }));
   const inbox = useQuery(requestsQuery(api, { box: 'inbox' }));
   const roles = useQuery(rolesQuery(api));
+  const invites = useQuery(meQuery(api)).data?.may.administerPrincipals === true;
   const waiting = inbox.data?.items ?? [];
   return (
     <Page
@@ -88,7 +89,10 @@ export function HomePage() {
               const mine = items.filter(({ mayRequest }) => mayRequest);
               return mine.length === 0 ? (
                 <Empty title="There is nothing you may ask for">
-                  Roles are given to groups in the configuration. Ask an administrator to put you into the right one.
+                  Roles are given to groups in the configuration.{' '}
+                  {invites
+                    ? 'Under People you invite others into them.'
+                    : 'If you need one, ask an administrator to put you into the right one.'}
                 </Empty>
               ) : (
                 <Rows label="Roles I can ask for">

@@ -35,7 +35,7 @@ export function LogPage() {
   return (
     <Page title="Log" lead="Every entry is part of a signed tree: nothing in it can be changed or left out unnoticed.">
       <div className="flex flex-col gap-4">
-        {mayReadAll && <ScopeChoice to="/log" scope={scope} search={{ ...withoutPage(search) }} />}
+        {mayReadAll && <ScopeChoice to="/log" scope={scope} seesEverything search={{ ...withoutPage(search) }} />}
         <LogFilters search={search} />
       </div>
       <Queried query={log}>

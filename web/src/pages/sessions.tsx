@@ -28,7 +28,9 @@ export function SessionsPage() {
   return (
     <Page title="Sessions" lead="Each connection of a client to a resource, with every statement that ran in it.">
       <div className="flex flex-col gap-3">
-        {me?.may.seeAllGrants === true && <ScopeChoice to="/sessions" scope={scope} search={{ state, grant }} />}
+        {me !== undefined && (
+          <ScopeChoice to="/sessions" scope={scope} seesEverything={me.may.seeAllGrants} search={{ state, grant }} />
+        )}
         <Choices
           label="States"
           look="filter"

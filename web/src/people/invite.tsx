@@ -104,7 +104,7 @@ function InviteForm(props: {
           optional
           value={groupsText}
           onChange={setGroupsText}
-          placeholder="engineers, dba"
+          placeholder="engineering, dba"
           help="What the configuration gives roles and approvals to."
           error={fault}
           mono
