@@ -107,9 +107,15 @@ async function readConfig(cli: Cli, flags: Flags): Promise<ServerConfig> {
     try {
       text = readFileSync(path, 'utf8');
     } catch (cause) {
-      throw new CliError('not_found', `start with \`${path}\`: it can’t be read (${codeOf(cause) ?? String(cause)})`, {
-        cause,
-      });
+      throw new CliError(
+        'not_found',
+        codeOf(cause) === 'ENOENT'
+          ? `start with \`${path}\`: there is no such file`
+          : `start with \`${path}\`: it can’t be read (${codeOf(cause) ?? String(cause)})`,
+        {
+          cause,
+        },
+      );
     }
     const settings = parseServerSettings({ file: path, text });
     if (settings.kind === 'faults') {
