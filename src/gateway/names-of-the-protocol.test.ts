@@ -110,3 +110,27 @@ test('INVARIANT 7: names that the server would cut to the same are refused', asy
   assert.equal(await send(client, (to) => to.parse({ name: 'n'.repeat(63), text: 'select 1', types: [] })), '');
   await client.end();
 });
+
+test('INVARIANT 14: what a session makes the gateway keep has a bound, and going over it costs that session alone', async () => {
+  const client = await t.connect(t.give(fixOrders));
+  const long = (n: number) => `select 1 /* ${n} ${'x'.repeat(1_000_000)} */`;
+  const answers: string[] = [];
+  for (let n = 0; n < 19; n += 1)
+    answers.push(await send(client, (to) => to.parse({ name: `long${n}`, text: long(n), types: [] })));
+  assert.deepEqual(answers, [...Array<string>(17).fill(''), '53400', '53400']);
+  await client.query('begin');
+  const portals = await send(client, (to) => {
+    to.parse({ name: 's', text: 'select 1', types: [] });
+    for (let n = 0; n < 1001; n += 1) to.bind({ portal: `p${n}`, statement: 's', values: [] });
+  });
+  assert.equal(portals, '53400');
+  await client.query('rollback');
+  // Far more than is kept, without a Sync in between.
+  const bound = await send(client, (to) => {
+    to.parse({ name: '', text: 'select length($1::text)', types: [] });
+    for (let n = 0; n < 150; n += 1) to.bind({ portal: '', statement: '', values: ['y'.repeat(200_000)] });
+    to.execute({ portal: '' });
+  });
+  assert.equal(bound, 'SELECT 1');
+  await client.end();
+});

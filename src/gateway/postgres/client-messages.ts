@@ -42,6 +42,11 @@ export type Step = typeof pass | typeof drop | typeof replace | typeof hold | ty
 const refusedText = 'sallyport refused this statement';
 const refusedPortal = 'sallyport refused this';
 const maxUnanswered = 65_536;
+/** What one session may make us keep: named portals, parameters on their way, and texts, of which short ones are free. */
+const maxPortals = 1000;
+const maxBoundBytes = 16 << 20;
+const freeText = 4096;
+const maxPreparedLength = 16 << 20;
 
 /** What is public is read and reset by the client's side after each message: a call a message is all the hot path has. */
 export class ClientMessages {
@@ -214,12 +219,21 @@ export class ClientMessages {
       return this.#refuseExtended({ sqlState: '42P05', message: `prepared statement "${statement}" already exists` });
     if (statement !== '' && link.statements.isFull)
       return this.#refuseExtended({ sqlState: '53400', message: 'sallyport: too many prepared statements' });
+    if (statement !== '' && text.length > freeText && this.#preparedLength() > maxPreparedLength)
+      return this.#refuseExtended({ sqlState: '53400', message: 'sallyport: too many long prepared statements' });
     const verdict = this.#verdict(text);
     if (verdict === undefined) return hold;
     if (verdict.kind === 'deny') return this.#refuse('extended', verdict, text, undefined, statement);
     const prepared: Prepared = { text, parameterTypes, verdict, book: currentBook(link) };
     link.exchange.push({ kind: 'parse', entry: link.statements.set(statement, prepared, link.segment) });
     return pass;
+  }
+
+  /** Characters in all texts that are kept under a name. */
+  #preparedLength(): number {
+    let length = 0;
+    for (const { text } of this.#link.statements.values()) length += text.length;
+    return length;
   }
 
   #bind(body: MessageReader, buffer: Buffer, at: number, end: number, length: number): Step {
@@ -229,6 +243,15 @@ export class ClientMessages {
     if (isTooLong(message.portal)) {
       this.discarding = at + length - end;
       return this.#refuseExtended(nameTooLong);
+    }
+    if (message.portal !== '' && link.portals.size >= maxPortals && link.portals.get(message.portal) === undefined) {
+      this.discarding = at + length - end;
+      return this.#refuseExtended({ sqlState: '53400', message: 'sallyport: too many portals' });
+    }
+    if (link.exchange.boundBytes > maxBoundBytes) {
+      // Somebody binds and binds, and never asks for an answer.
+      this.needsFlush = true;
+      return this.#waitForAnswer();
     }
     const entry = link.statements.get(message.statement);
     const prepared = entry?.value;
@@ -254,7 +277,8 @@ export class ClientMessages {
       this.#streamHash = { hash, done: (sha256) => (rest.sha256 = sha256) };
     }
     const portal: Portal = { prepared, parameters };
-    link.exchange.push({ kind: 'bind', entry: link.portals.set(message.portal, portal, link.segment) });
+    const bytes = Math.min(length, link.limits.maxWholeBindBytes);
+    link.exchange.push({ kind: 'bind', entry: link.portals.set(message.portal, portal, link.segment), bytes });
     return pass;
   }
 

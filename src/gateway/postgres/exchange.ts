@@ -43,7 +43,8 @@ export type Pending =
   | { readonly kind: 'query'; readonly run: Run }
   | { readonly kind: 'execute'; readonly run: Run }
   | { readonly kind: 'parse'; readonly entry: LedgerEntry<Prepared> }
-  | { readonly kind: 'bind'; readonly entry: LedgerEntry<Portal> }
+  /** `bytes`: about what is kept of it. */
+  | { readonly kind: 'bind'; readonly entry: LedgerEntry<Portal>; readonly bytes: number }
   | { readonly kind: 'describe'; readonly prepared: Prepared | undefined }
   | { readonly kind: 'close_statement'; readonly entry: LedgerEntry<Prepared> }
   | { readonly kind: 'close_portal'; readonly entry: LedgerEntry<Portal> }
@@ -64,6 +65,7 @@ export class Exchange {
   readonly #on: SessionRef;
   readonly #items: (Pending | undefined)[] = [];
   #first = 0;
+  #boundBytes = 0;
   #statements = 0;
 
   constructor(journal: Journal, on: SessionRef) {
@@ -91,13 +93,20 @@ export class Exchange {
     return this.#items.at(-1);
   }
 
+  /** How much of the parameters on their way is kept. */
+  get boundBytes(): number {
+    return this.#boundBytes;
+  }
+
   push(item: Pending): void {
+    if (item.kind === 'bind') this.#boundBytes += item.bytes;
     this.#items.push(item);
   }
 
   shift(): Pending | undefined {
     const item = this.#items[this.#first];
     if (item === undefined) return undefined;
+    if (item.kind === 'bind') this.#boundBytes -= item.bytes;
     this.#items[this.#first] = undefined;
     this.#first += 1;
     if (this.#first === this.#items.length || this.#first > 1024) {

@@ -28,7 +28,8 @@ export class HandshakeReader {
     this.#wake?.();
   };
 
-  readonly #onEnd = (): void => this.#fail(new Error('client closed the connection'));
+  // Nobody's fault: strangers come and go, and must not fill the operator's log with it.
+  readonly #onEnd = (): void => this.#fail(new ProtocolViolation('client closed the connection'));
 
   readonly #fail = (error: Error): void => {
     this.#failure ??= error;

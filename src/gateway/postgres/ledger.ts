@@ -75,6 +75,14 @@ export class Ledger<T> {
     this.#entries.clear();
   }
 
+  get size(): number {
+    return this.#entries.size;
+  }
+
+  *values(): Iterable<T> {
+    for (const { value } of this.#entries.values()) if (value !== undefined) yield value;
+  }
+
   *settled(): Iterable<readonly [string, T]> {
     for (const [name, { value, isSettled }] of this.#entries)
       if (value !== undefined && isSettled) yield [name, value] as const;

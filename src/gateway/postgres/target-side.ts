@@ -139,6 +139,7 @@ export class TargetSide {
         if (head?.kind !== 'bind') throw outOfTurn(type);
         link.portals.settle(head.entry);
         exchange.shift();
+        this.#clientSide.answered();
         return pass;
       case backend.closeComplete:
         if (head?.kind === 'close_statement') link.statements.gone(head.entry);
