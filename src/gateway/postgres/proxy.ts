@@ -1,6 +1,7 @@
 /**
  * One session between its client and its target, from the moment both have logged in until both sockets are closed. The
- * two directions are `client-side.ts` (with `client-messages.ts`) and `target-side.ts`; this is what holds them together, and the one way out.
+ * two directions are `client-side.ts` (with `client-messages.ts`) and `target-side.ts`; this is what holds them together,
+ * and the one way out.
  */
 import { performance } from 'node:perf_hooks';
 import type { Clock } from '#core/instant.ts';

@@ -1,0 +1,65 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { Json } from '#core/jcs.ts';
+import { factsOf, type Entry, type EntryKind } from '#log/entry.ts';
+import { summaryOf } from './summary-of.ts';
+
+function line(
+  kind: EntryKind,
+  from: {
+    readonly subjects?: Readonly<Record<string, string>>;
+    readonly facts?: Readonly<Record<string, Json>>;
+    readonly content?: Readonly<Record<string, Json>>;
+    readonly who?: string;
+    readonly whom?: string;
+  },
+): string {
+  const entry = { kind, subjects: from.subjects ?? {}, public: from.facts ?? {} } as unknown as Entry;
+  return summaryOf({
+    entry,
+    title: factsOf(kind).title,
+    content: from.content,
+    who: from.who ?? 'system',
+    whom: from.whom,
+  });
+}
+
+const on = { role: 'orders/support-read', resource: 'orders' };
+
+for (const [statements, said] of [
+  [0, ', no statements'],
+  [1, ', 1 statement'],
+  [12, ', 12 statements'],
+  [undefined, ''],
+] as const)
+  test(`a session with ${statements ?? 'an unknown number of'} statements is told in words`, () => {
+    const facts = { how: 'client_closed', ...(statements === undefined ? {} : { statements }) };
+    assert.equal(
+      line('session.ended', { subjects: on, facts, whom: 'ada' }),
+      `session of ada on orders ends: client closed${said}`,
+    );
+  });
+
+test('times are to the minute and say their zone', () => {
+  assert.equal(
+    line('grant.activated', { subjects: on, facts: { endsAt: '2026-11-22T13:35:12.345Z' }, who: 'ada' }),
+    'ada activates orders/support-read until 2026-11-22 13:35 UTC',
+  );
+});
+
+test('what was erased is told as such, and the rest of the line stays', () => {
+  const facts = { outcome: 'completed', tag: 'SELECT 3', durationMs: 1.5 };
+  assert.equal(line('statement.ended', { facts, who: 'ada' }), '(text erased) · SELECT 3 · 1.5 ms');
+  assert.equal(
+    line('grant.ended', { subjects: on, facts: { how: 'handed_back' }, who: 'ada' }),
+    'orders/support-read of ada ends: handed back by ada',
+  );
+});
+
+test('a statement takes one line of two hundred characters at most', () => {
+  const said = line('statement.denied', {
+    content: { text: { text: `select\n\t${'x'.repeat(500)}` }, error: 'no' },
+    who: 'ada',
+  });
+  assert.ok(said.startsWith('select xxx') && said.endsWith('… · denied: no') && said.length < 230, said);
+});
