@@ -161,3 +161,27 @@ test('INVARIANT 13: the last administrator can neither be suspended nor leave th
     assert.ok(outcome.kind === 'refused' && outcome.because === 'conflict', JSON.stringify(outcome));
   }
 });
+
+test('INVARIANT 4: signing in and suspending at once: no sign-in is left that would come back with the account', async (t) => {
+  const app = await testApp(t);
+  const root = await app.person('root', ['administrators']);
+  for (let round = 0; round < 8; round += 1) {
+    const ada = await app.person(`ada${round}`, ['engineering']);
+    const suspension = await app.sign(root, {
+      purpose: 'change_principal',
+      principal: ada.principal.id,
+      groups: ['engineering'],
+      state: 'suspended',
+    });
+    const signIns = [1, 2, 3].map(() => app.signInWeb(ada).catch(() => undefined));
+    const [suspended] = await Promise.all([suspension.use(), ...signIns]);
+    assert.equal(suspended.kind, 'done');
+    const live = await app.ctx.db
+      .selectFrom('web_session')
+      .select('id')
+      .where('principal', '=', ada.principal.id)
+      .where('ended_at', 'is', null)
+      .execute();
+    assert.deepEqual(live, []);
+  }
+});

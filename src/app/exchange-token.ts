@@ -1,5 +1,5 @@
 /** The OAuth token endpoint: a code for tokens, a refresh token for new ones, and giving them up (RFC 6749, 7009, 9449). */
-import { newId } from '#core/ids.ts';
+import { newId, type PrincipalId } from '#core/ids.ts';
 import type { Instant } from '#core/instant.ts';
 import { verifyDpop } from '#identity/dpop.ts';
 import {
@@ -16,7 +16,7 @@ import {
   type TokenRequest,
 } from '#identity/oauth.ts';
 import { transaction, type Transaction } from '#store/database.ts';
-import { findPrincipal } from './_rows.ts';
+import { findPrincipal, lockPrincipal } from './_rows.ts';
 import { isFirstUse } from './authenticate.ts';
 import type { AppContext } from './context.ts';
 import { writeEntry } from './write-entry.ts';
@@ -87,7 +87,7 @@ async function redeem(
       await endTokens(ctx, trx, { principal: row.principal, jkt: row.dpop_jkt }, now);
     return failed(oauthError('invalid_grant'));
   }
-  const principal = await findPrincipal(trx, row.principal);
+  const principal = await lockPrincipal(trx, row.principal);
   if (principal?.state !== 'active') return failed(oauthError('invalid_grant'));
   await trx.updateTable('authorization_code').set({ used_at: now }).where('code_hash', '=', request.code).execute();
   const pair = issueTokens({ signInAt: now, now, random: ctx.random });
@@ -167,7 +167,7 @@ async function refresh(
 async function endTokens(
   ctx: AppContext,
   trx: Transaction,
-  of: { readonly principal: import('#core/ids.ts').PrincipalId; readonly jkt: string },
+  of: { readonly principal: PrincipalId; readonly jkt: string },
   now: Instant,
 ): Promise<void> {
   const ended = await trx

@@ -2,7 +2,7 @@
 import type { PrincipalId } from '#core/ids.ts';
 import type { Transaction } from '#store/database.ts';
 import { mayAdminister } from './_administer.ts';
-import { findPrincipal } from './_rows.ts';
+import { lockPrincipal } from './_rows.ts';
 import { done, notFound, refused, type AppContext, type Caller, type Outcome } from './context.ts';
 import type { Evidence } from './evidence.ts';
 import { makeLink, type NewLink } from './make-link.ts';
@@ -16,7 +16,7 @@ export async function renewLink(
   const judged = mayAdminister(ctx, caller, 'authenticators');
   if (judged.kind === 'refused') return judged;
   const { subject, link: id } = evidence.object;
-  const person = await findPrincipal(trx, subject.id);
+  const person = await lockPrincipal(trx, subject.id);
   if (person === undefined) return notFound('person', subject.id);
   if (person.id === caller.principal.id || person.state === 'suspended')
     return refused('forbidden', `issue a link for a passkey of \`${person.handle}\`: you may not`);

@@ -4,7 +4,7 @@ import { after } from '#core/instant.ts';
 import { ceremonyLifetime, signInOptions, verifySignIn } from '#identity/passkeys.ts';
 import { transaction } from '#store/database.ts';
 import { findAuthenticator } from './_authenticators.ts';
-import { findPrincipal } from './_rows.ts';
+import { lockPrincipal } from './_rows.ts';
 import { startWebSession } from './_web-sessions.ts';
 import { done, refused, type AppContext, type Outcome, type Refused } from './context.ts';
 import { takeCeremony, type Ceremony, type SignedIn } from './enrol.ts';
@@ -55,7 +55,8 @@ export async function signIn(
       find: async (credentialId) => await findAuthenticator(trx, credentialId),
     });
     const { authenticator } = outcome;
-    const principal = authenticator === undefined ? undefined : await findPrincipal(trx, authenticator.principal);
+    // INVARIANT 4: held, so that a suspension comes before this sign-in or ends it.
+    const principal = authenticator === undefined ? undefined : await lockPrincipal(trx, authenticator.principal);
     const limited = principal !== undefined && ctx.rates.take('sign_in_principal', principal.id).kind === 'limited';
     if (outcome.kind === 'refused' || authenticator === undefined || principal?.state !== 'active' || limited) {
       await writeEntry(ctx, trx, {
