@@ -3,6 +3,7 @@ import type { Cure } from '#core/decision.ts';
 import type { RoleName, SessionId } from '#core/ids.ts';
 import { resourceOf } from '#core/ids.ts';
 import { isLive } from '#core/grant.ts';
+import type { Role } from '#core/role.ts';
 import type { StatementQuestion } from '#policy/question.ts';
 import type { Need } from '#sql/needs.ts';
 import { grantOf, principalOf } from './_rows.ts';
@@ -21,6 +22,8 @@ export type StatementDecision =
       readonly kind: 'deny';
       readonly missing: readonly Need[];
       readonly roles: readonly RoleName[];
+      /** Which policy forbids it, where it isn't simply that none permits it. */
+      readonly because?: string;
       readonly message?: string;
     })
   | (Explained & { readonly kind: 'curable'; readonly missing: readonly Need[]; readonly cures: readonly Cure[] });
@@ -48,6 +51,9 @@ export async function decideStatement(
   if (principal.state !== 'active') return { kind: 'deny', ...nothing, message: 'your account is suspended' };
   const { needs, context } = ask;
   const answer = ctx.policy.decide({ action: 'statement', principal, role: row.role, needs, context });
+  const role = ctx.policy.configuration?.resources
+    .flatMap((resource) => resource.roles)
+    .find((candidate) => candidate.name === row.role);
   const explained = { policyVersion: answer.version, policies: answer.policies };
   switch (answer.kind) {
     case 'allow':
@@ -58,10 +64,24 @@ export async function decideStatement(
       return {
         kind: 'deny',
         ...explained,
-        missing: answer.missing,
+        ...(answer.policies.length === 0
+          ? { missing: answer.missing.map((need) => beyond(role, need)) }
+          : { missing: answer.missing, because: answer.because }),
         roles: ctx.policy.rolesThatGive({ principal, resource: resourceOf(row.role), needs, context }),
       };
     default:
       return answer satisfies never;
   }
+}
+
+/** Of the columns that a need names, those that the role doesn't give: whoever reads the refusal looks for these. */
+function beyond(role: Role | undefined, need: Need): Need {
+  const { action, object, columns } = need;
+  if (object.kind !== 'table' || (action !== 'select' && action !== 'insert' && action !== 'update')) return need;
+  const given = role?.permissions.tables.find(
+    (table) => table.schema === object.schema && table.name === object.name,
+  )?.[action];
+  if (given === undefined || given === 'all') return need;
+  const left = columns.filter((column) => !given.includes(column));
+  return left.length === 0 ? need : { ...need, columns: left };
 }

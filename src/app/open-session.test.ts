@@ -134,3 +134,27 @@ test('the sessions of a gateway that died are ended once, with what they were on
   assert.ok(decision.kind === 'deny' && decision.message === 'your access has ended');
   valueOf(await endGrant(app.ctx, await app.caller(ada), { grant: opened.grant, word: undefined }));
 });
+
+test('a refused statement is told which columns the role lacks, and which policy forbids it where one does', async (t) => {
+  const app = await testApp(t);
+  const ada = await app.person('ada', ['engineering']);
+  const bob = await app.person('bob', ['dba']);
+  const reading = await session(app, ada, await active(app, ada, bob));
+  const star = await decideStatement(app.ctx, {
+    session: reading.id,
+    needs: [table('select', 'customers', ['email', 'id', 'name', 'phone'])],
+    context: read,
+  });
+  assert.ok(star.kind === 'deny');
+  assert.deepEqual(star.missing, [table('select', 'customers', ['email', 'phone'])]);
+  assert.equal(star.because, undefined);
+  const fixing = await session(app, ada, await active(app, ada, bob, fixOrders));
+  const everywhere = await decideStatement(app.ctx, {
+    session: fixing.id,
+    needs: [table('update', 'orders', ['note'])],
+    context: { ...write, hasWhere: false },
+  });
+  assert.ok(everywhere.kind === 'deny');
+  assert.equal(everywhere.because, 'forbidden by `orders:update-names-its-rows`');
+  assert.deepEqual(everywhere.roles, []);
+});

@@ -112,6 +112,8 @@ export type StatementDecision =
       readonly missing: readonly Need[];
       /** Roles the principal may request that would give what is missing, the narrowest first. */
       readonly roles: readonly RoleName[];
+      /** Completes "… is …" where a policy forbids it rather than none permitting it. */
+      readonly because?: string;
       /** Replaces the gateway's own wording. */
       readonly message?: string;
     }

@@ -191,6 +191,22 @@ test('the database enforces the role as well: with the temporary login itself, r
   await client.end();
 });
 
+test('a target where connecting was taken from everybody lets the temporary login in, and forgets it', async (t) => {
+  const g = await gatewayFor(t);
+  await target.query(`revoke connect on database ${target.database} from public`);
+  await target.query(`grant connect on database ${target.database} to ${target.adminUser} with grant option`);
+  t.after(() => target.query(`grant connect on database ${target.database} to public`));
+  const login = g.give(supportRead);
+  const client = await g.connect(login);
+  assert.equal((await client.query('select 1 as one')).rows[0].one, 1);
+  g.controlPlane.endGrant(login.grant, 'revoked');
+  client.on('error', () => {});
+  await until('the login is gone', async () => {
+    const rows = await target.query(`select from pg_roles where rolname = $1`, [loginName(login.grant)]);
+    return rows.length === 0;
+  });
+});
+
 test('the role on the target converges to what is declared: less is taken away, more is given', async (t) => {
   const g = await gatewayFor(t);
   await (await g.connect(g.give(supportRead))).end();

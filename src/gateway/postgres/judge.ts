@@ -276,11 +276,12 @@ function denial(
     return { kind: 'deny', policyVersion, policies, sqlState: missingCodes[kind], message, isFinal: false };
   }
   const missing = decision.missing.length > 0 ? decision.missing : statement.needs;
+  const forbidden = decision.kind === 'deny' ? decision.because : undefined;
   const why = statement.because === undefined ? '' : `, because ${statement.because}`;
   const message =
     decision.kind === 'deny' && decision.message !== undefined
       ? decision.message
-      : `sallyport: ${listNeeds(missing)} is not in ${role}${why}`;
+      : `sallyport: ${listNeeds(missing)} is ${forbidden ?? `not in ${role}`}${why}`;
   if (decision.kind === 'curable')
     return {
       kind: 'deny',

@@ -143,6 +143,10 @@ export function createProvisioner(context: {
       await query(`alter role ${quoted} set role to ${quoteLiteral(databaseRole)}`);
       await query(`alter role ${quoted} set statement_timeout to ${Math.ceil(role.statementTimeout)}`);
       await query(`alter role ${quoted} set default_transaction_read_only to ${isReadOnly(role) ? 'on' : 'off'}`);
+      // Where `connect` was taken from everybody. It goes with the login: `drop owned` takes it back.
+      const [may] = await query(`select has_database_privilege($1, current_database(), 'connect') as connect`, [user]);
+      if (may?.['connect'] !== true)
+        await query(`grant connect on database ${quoteIdentifier(access.database)} to ${quoted}`);
     });
     record({ kind: 'target.login_created', resource: access.resource, grant, login: user });
     return {
