@@ -40,6 +40,21 @@ test('INVARIANT 7: policy is told how many statements came together, and whether
   await client.end();
 });
 
+test('INVARIANT 7: what `prepare` has made and Bind runs is of its own class to policy', async () => {
+  const client = await t.connect(t.give(fixOrders));
+  await client.query('select 1');
+  const asked: string[] = [];
+  const { decide } = t.controlPlane;
+  const listening = (ask: DecideAsk) => {
+    asked.push(ask.context.statementClass);
+    return decide(ask);
+  };
+  Object.assign(t.controlPlane, { decide: listening });
+  await client.query(`prepare q as update orders set note = 'x' where id = -2`);
+  assert.deepEqual(asked, ['write']);
+  await client.end();
+});
+
 test('INVARIANT 9: the time that a role gives a statement holds, whatever the session sets', async () => {
   const hasty = { ...supportRead, statementTimeout: seconds(0.2) };
   const client = await t.connect(t.give(hasty));

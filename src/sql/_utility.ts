@@ -150,7 +150,8 @@ export function walkStatement(node: Node, place: Place, prepared: Prepared): Wal
       walkExpressions(prepare.argtypes, place);
       if (prepare.query === undefined || prepare.name === undefined) throw new Undecidable('it prepares nothing');
       walkQuery(prepare.query, place);
-      return { tag, class: 'session', prepares: prepare.name };
+      // Of the class of what it prepares: a Bind of that name runs it, and is judged by this very text.
+      return { tag, prepares: prepare.name };
     }
     case 'ExecuteStmt':
       return walkExecute(as(node, kind) ?? {}, place, prepared);

@@ -31,7 +31,7 @@ export type Need = {
 
 /**
  * `read` takes data out and changes nothing; `write` changes rows or runs somebody's function; `ddl` changes definitions;
- * `session` changes or shows settings and prepared statements; `transaction` begins and ends; `dangerous` is everything
+ * `session` changes or shows settings (to `prepare` is of the class of what is prepared); `transaction` begins and ends; `dangerous` is everything
  * that needs `other`, reaches the server's files or programs, or can't be judged.
  */
 export type StatementClass = 'read' | 'write' | 'ddl' | 'session' | 'transaction' | 'dangerous';
