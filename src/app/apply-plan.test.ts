@@ -15,6 +15,7 @@ import {
   supportRead,
   tally,
 } from '#test/support/access.ts';
+import { applyFirstConfiguration } from './apply-first-configuration.ts';
 import { liveSessions } from './live-sessions.ts';
 import { loadConfiguration, newestConfiguration } from './load-configuration.ts';
 import { makePlan } from './make-plan.ts';
@@ -173,4 +174,24 @@ test('sessions are judged again by the policies that are in force now', async (t
   await app.prove(root, { purpose: 'change_configuration', plan });
   await loadConfiguration(app.ctx);
   assert.deepEqual(await liveSessions(app.ctx, [opened.id]), []);
+});
+
+test('the first configuration takes no passkey, is applied once by however many processes, and never again', async (t) => {
+  const app = await testApp(t, { configuration: null });
+  const kinds = (await Promise.all([1, 2, 3].map(() => applyFirstConfiguration(app.ctx, files())))).map(
+    ({ kind }) => kind,
+  );
+  assert.deepEqual(kinds.toSorted(), ['applied', 'there_is_one', 'there_is_one']);
+  const rows = await app.ctx.db.selectFrom('configuration').select(['number', 'applied_by']).execute();
+  assert.deepEqual(
+    rows.map((row) => row.applied_by),
+    [null],
+  );
+});
+
+test('INVARIANT 13: where there are people, nothing is configured without a passkey', async (t) => {
+  const app = await testApp(t, { configuration: null });
+  await app.invited('root', ['administrators']);
+  assert.deepEqual(await applyFirstConfiguration(app.ctx, files()), { kind: 'there_is_one' });
+  assert.equal(await newestConfiguration(app.ctx), undefined);
 });
