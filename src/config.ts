@@ -168,7 +168,11 @@ export function createConfig(from: {
     consoleListen.port === postgresListen.port &&
     consoleListen.host === postgresListen.host
   )
-    refuse('SALLY_POSTGRES_LISTEN', "the console and the PostgreSQL gateway can't listen on the same address");
+    refuse(
+      'the listeners',
+      "the console and the PostgreSQL gateway can't listen on the same address",
+      'choose another with --console or --postgres',
+    );
 
   const urlGiven = given(['--public-url', options.publicUrl], 'SALLY_PUBLIC_URL', ['public-url', server.publicUrl]);
   const url = urlGiven === undefined ? undefined : readPublicUrl(urlGiven.text);

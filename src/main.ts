@@ -103,7 +103,10 @@ export async function startSally(config: ServerConfig, options: StartOptions): P
     progress('checking the schema of the store');
     await migrate(address, {});
     const db = openDatabase(address, {
-      onError: (err) => log.warn({ err }, 'a connection to the store broke'),
+      // What breaks while everything is stopped was meant to.
+      onError: (err) => {
+        if (!parts.disposed) log.warn({ err }, 'a connection to the store broke');
+      },
     });
     parts.defer(() => db.destroy());
 

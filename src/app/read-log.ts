@@ -149,6 +149,10 @@ async function show(ctx: AppContext, rows: readonly Row[]): Promise<readonly Sho
     ctx,
     opened.map(({ entry }) => entry),
   );
+  const open = await openSessions(
+    ctx,
+    opened.map(({ entry }) => entry),
+  );
   const handles = await readHandles(ctx.db, [...people]);
   return opened.map(({ row, entry, content }) => {
     const begun = said.get(statementKey(entry));
@@ -169,10 +173,27 @@ async function show(ctx: AppContext, rows: readonly Row[]): Promise<readonly Sho
         title: factsOf(entry.kind).title,
         content: whole,
         who: typeof actor === 'string' ? actor : actor.handle,
+        isRunning: open.has(entry.subjects['session'] ?? ''),
         whom: subject === undefined || subject === entry.actor ? undefined : handles(subject).handle,
       }),
     };
   });
+}
+
+/** Of the sessions in which statements have begun and not ended, those that are open. */
+async function openSessions(ctx: AppContext, entries: readonly Entry[]): Promise<ReadonlySet<string>> {
+  const begun = entries.flatMap((entry) => {
+    const id = entry.kind === 'statement.begun' ? parseId('session', entry.subjects['session']) : undefined;
+    return id === undefined ? [] : [id];
+  });
+  if (begun.length === 0) return new Set();
+  const rows = await ctx.db
+    .selectFrom('session')
+    .select('id')
+    .where('id', 'in', begun)
+    .where('ended_at', 'is', null)
+    .execute();
+  return new Set(rows.map((row) => row.id));
 }
 
 /** Text and parameters of the statements whose ends are shown. */

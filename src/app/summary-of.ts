@@ -9,6 +9,8 @@ export function summaryOf(from: {
   readonly content: Readonly<Record<string, Json>> | undefined;
   readonly who: string;
   readonly whom: string | undefined;
+  /** Of a statement's beginning: its session is open, so it may well end. */
+  readonly isRunning?: boolean;
 }): string {
   const { entry, title, content, who, whom } = from;
   const { subjects, public: facts } = entry;
@@ -46,7 +48,7 @@ export function summaryOf(from: {
     case 'session.ended':
       return `session of ${whom ?? who} on ${subjects['resource'] ?? ''} ends: ${fact('how').replaceAll('_', ' ')}${statementsOf(facts['statements'])}`;
     case 'statement.begun':
-      return `${statementText(content)} · no end seen`;
+      return `${statementText(content)} · ${from.isRunning === true ? 'running' : 'no end seen'}`;
     case 'statement.ended':
       return `${statementText(content)} · ${outcomeOf(facts, text('error'))} · ${fact('durationMs')} ms`;
     case 'statement.denied':
