@@ -169,9 +169,9 @@ export function createConfig(from: {
     consoleListen.host === postgresListen.host
   )
     refuse(
-      'the listeners',
+      'SALLY_POSTGRES_LISTEN',
       "the console and the PostgreSQL gateway can't listen on the same address",
-      'choose another with --console or --postgres',
+      'give one of them another port, with --postgres or --console, or in the environment or file',
     );
 
   const urlGiven = given(['--public-url', options.publicUrl], 'SALLY_PUBLIC_URL', ['public-url', server.publicUrl]);
