@@ -134,3 +134,21 @@ test('INVARIANT 14: what a session makes the gateway keep has a bound, and going
   assert.equal(bound, 'SELECT 1');
   await client.end();
 });
+
+test('INVARIANT 4: an open cursor gives nothing that is no longer allowed', async () => {
+  const client = await t.connect(t.give(fixOrders));
+  await client.query('declare c cursor with hold for select id from orders');
+  await client.query(`declare long cursor with hold for select id from orders -- ${'x'.repeat(20_000)}`);
+  assert.equal((await client.query('fetch 1 from c')).rowCount, 1);
+  t.controlPlane.change({ kind: 'policy_changed', policyVersion: 'v2' });
+  assert.equal((await client.query('fetch 1 from c')).rowCount, 1);
+  await assert.rejects(client.query('fetch 1 from long'), { code: '42501', message: /before the policy changed/ });
+  t.controlPlane.denyAll = true;
+  t.controlPlane.change({ kind: 'policy_changed', policyVersion: 'v3' });
+  await assert.rejects(client.query('fetch 1 from c'), { code: '42501', message: /select on public\.orders/ });
+  await assert.rejects(client.query('move 1 from c'), { code: '42501' });
+  t.controlPlane.denyAll = false;
+  t.controlPlane.change({ kind: 'policy_changed', policyVersion: 'v4' });
+  assert.equal((await client.query('fetch 1 from c')).rowCount, 1);
+  await client.end();
+});

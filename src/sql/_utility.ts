@@ -32,6 +32,8 @@ export type Walked = {
   readonly deallocates?: { readonly name: string } | 'all';
   /** The name of the statement that `execute` runs. */
   readonly executes?: string;
+  /** The name of the cursor that `declare` makes. */
+  readonly declares?: string;
   /** The name of the cursor that `fetch` and `move` run. */
   readonly fetches?: string;
 };
@@ -163,7 +165,7 @@ export function walkStatement(node: Node, place: Place, prepared: Prepared): Wal
       const cursor = as(node, kind) ?? {};
       onlyKnown('cursor', cursor, ['portalname', 'options', 'query']);
       if (cursor.query !== undefined) walkQuery(cursor.query, place);
-      return { tag };
+      return { tag, declares: cursor.portalname ?? '' };
     }
     case 'FetchStmt':
       return {

@@ -96,6 +96,7 @@ function analyseStatement(parser: Parser, node: Node, text: string, names: Names
     ...(walked.executes === undefined
       ? {}
       : { executes: { name: walked.executes, text: names.prepared?.get(walked.executes) ?? '' } }),
+    ...(walked.declares === undefined ? {} : { declares: { name: walked.declares, text } }),
     ...(walked.fetches === undefined ? {} : { fetches: walked.fetches }),
     ...(walked.deallocates === undefined ? {} : { deallocates: walked.deallocates }),
   };

@@ -73,6 +73,8 @@ export type StatementAnalysis = {
   readonly deallocates?: { readonly name: string } | 'all';
   /** `execute`: the text that it runs, as it was prepared, in SQL or by a message of the protocol. */
   readonly executes?: { readonly name: string; readonly text: string };
+  /** `declare`: under this name the session will have a cursor over this text. */
+  readonly declares?: { readonly name: string; readonly text: string };
   /** `fetch` and `move`: the cursor that they run. */
   readonly fetches?: string;
   /** For `other`: why it is undecidable or dangerous, in words that finish the sentence "… because ". */

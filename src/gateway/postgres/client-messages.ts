@@ -25,7 +25,7 @@ import { encodeErrorResponse } from '#wire/postgres/backend.ts';
 import { namesQuery } from '#sql/catalogue.ts';
 import type { RecordedParameter } from '../records.ts';
 import type { Portal, Prepared, Run } from './exchange.ts';
-import type { Allowed, Book, Denied, Verdict } from './judge.ts';
+import { isCacheable, type Allowed, type Book, type Denied, type Verdict } from './judge.ts';
 import type { LedgerEntry } from './ledger.ts';
 import { currentBook, noteForwarded, type Link } from './link.ts';
 import { recordParameters } from './recorded-parameters.ts';
@@ -60,6 +60,10 @@ export class ClientMessages {
   streaming = 0;
   discarding = 0;
   #streamHash: { readonly hash: Hash; readonly done: (sha256: string) => void } | undefined;
+  /** What `declare` has made: by name, with its text, and when that was judged last. */
+  readonly #cursors = new Map<string, { readonly text: string | undefined; judgedAt: number }>();
+  /** The earliest judgement of one that is no longer in there. */
+  #cursorsForgottenAt: number | undefined;
   #copyRun: Run | undefined;
   /** A statement that may ask for COPY data, and hasn't said yet. */
   #copyAwaited: Run | undefined;
@@ -197,7 +201,11 @@ export class ClientMessages {
     if (verdict === undefined) return hold;
     if (verdict.kind === 'deny') return this.#refuse('simple', verdict, text);
     if (this.#fetchesPortal(verdict)) return this.#refuse('simple', this.#fetchOfPortal(verdict), text);
+    const cursor = this.#judgeCursors(verdict);
+    if (cursor === hold) return hold;
+    if (cursor !== undefined) return this.#refuse('simple', cursor, text);
     if (!this.#canRecord()) return hold;
+    this.#noteCursors(verdict);
     const names = this.#noteEffects(verdict.effects);
     const run = link.exchange.begin('simple', text, verdict, undefined, names);
     this.hasRecords = true;
@@ -296,7 +304,11 @@ export class ClientMessages {
     const { verdict } = prepared;
     if (this.#fetchesPortal(verdict))
       return this.#refuse('extended', this.#fetchOfPortal(verdict), prepared.text, parameters);
+    const cursor = this.#judgeCursors(verdict);
+    if (cursor === hold) return hold;
+    if (cursor !== undefined) return this.#refuse('extended', cursor, prepared.text, parameters);
     if (!this.#canRecord()) return hold;
+    this.#noteCursors(verdict);
     const names = this.#noteEffects(verdict.effects);
     const run = link.exchange.begin('extended', prepared.text, verdict, parameters, names);
     this.hasRecords = true;
@@ -355,6 +367,36 @@ export class ClientMessages {
     return verdict.fetches.some((name) => this.#link.portals.get(name) !== undefined);
   }
 
+  /**
+   * INVARIANT 4: an open cursor is no way to go on with what is no longer allowed. What it was declared with is judged
+   * again before the first `fetch` after anything has changed.
+   */
+  #judgeCursors(verdict: Allowed): Denied | typeof hold | undefined {
+    const now = this.#link.judge.decidedAnew();
+    for (const name of verdict.fetches) {
+      const cursor = this.#cursors.get(name);
+      if ((cursor?.judgedAt ?? this.#cursorsForgottenAt ?? now) === now) continue;
+      if (cursor?.text === undefined) return declareAgain(verdict, name);
+      const again = this.#verdict(cursor.text);
+      if (again === undefined) return hold;
+      if (again.kind === 'deny') return again;
+      cursor.judgedAt = now;
+    }
+    return undefined;
+  }
+
+  #noteCursors(verdict: Allowed): void {
+    for (const { name, text } of verdict.declares) {
+      const [oldest] = this.#cursors;
+      if (this.#cursors.size >= maxPortals && oldest !== undefined) {
+        this.#cursors.delete(oldest[0]);
+        this.#cursorsForgottenAt = Math.min(this.#cursorsForgottenAt ?? Infinity, oldest[1].judgedAt);
+      }
+      const kept = isCacheable(text) ? text : undefined;
+      this.#cursors.set(name, { text: kept, judgedAt: this.#link.judge.decidedAnew() });
+    }
+  }
+
   #fetchOfPortal(verdict: Allowed): Denied {
     return {
       kind: 'deny',
@@ -387,7 +429,8 @@ export class ClientMessages {
     const book = currentBook(link);
     const known = book.verdicts.get(text);
     const answer = this.#answer;
-    this.#answer = undefined;
+    // That of another text stays: a `fetch` asks for its own and for that of its cursor.
+    if (answer?.text === text) this.#answer = undefined;
     const verdict = known ?? (answer?.text === text && answer.book === book ? answer.verdict : undefined);
     if (verdict === undefined) {
       const { session, access, statements } = link;
@@ -525,6 +568,16 @@ const nameTooLong = {
   sqlState: '42622',
   message: 'sallyport: the name of a statement or portal is longer than 63 bytes',
 };
+
+const declareAgain = (verdict: Allowed, name: string): Denied => ({
+  kind: 'deny',
+  policyVersion: verdict.policyVersion,
+  policies: verdict.policies,
+  sqlState: '42501',
+  message: `sallyport: cursor \`${name}\` was declared before the policy changed`,
+  hint: 'Declare it again.',
+  isFinal: false,
+});
 
 /** What the server would say; that we can't ask it how names resolve is nobody's concern then. */
 const abortedTransaction = (verdict: Denied): Denied => ({

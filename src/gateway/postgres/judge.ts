@@ -30,6 +30,7 @@ export type Allowed = {
   readonly effects: readonly Effect[];
   /** What its `execute` runs. Such a verdict holds once: the name may stand for another text the next time. */
   readonly executes: readonly { readonly name: string; readonly text: string }[];
+  readonly declares: readonly { readonly name: string; readonly text: string }[];
   /** The cursors that its `fetch` and `move` run. */
   readonly fetches: readonly string[];
 };
@@ -61,6 +62,8 @@ export type JudgeAsk = {
 export type Judge = {
   /** Grows whenever books may have become void; a session then asks for its book again. */
   readonly generation: () => number;
+  /** Grows whenever the control plane may decide otherwise than before. */
+  readonly decidedAnew: () => number;
   readonly book: (session: AuthorizedSession, names: AskedNames) => Book;
   /** Never throws. Puts the verdict into the book, unless it hangs on more than the text. */
   readonly judge: (ask: JudgeAsk) => Promise<Verdict>;
@@ -85,6 +88,7 @@ export function createJudge(context: {
 }): Judge {
   const { controlPlane, analyser, catalogues } = context;
   let generation = 1;
+  let decidedAnew = 1;
   let policyVersion: string | undefined;
   const books = new Map<GrantId, Map<string, Book>>();
   const decisions = new Map<GrantId, Map<string, Promise<StatementDecision>>>();
@@ -97,6 +101,7 @@ export function createJudge(context: {
   };
 
   const forgetDecisions = () => {
+    decidedAnew += 1;
     decisions.clear();
     nextGeneration();
   };
@@ -177,6 +182,7 @@ export function createJudge(context: {
 
   return {
     generation: () => generation,
+    decidedAnew: () => decidedAnew,
     book: bookOf,
     async judge(ask) {
       const before = generation;
@@ -247,6 +253,7 @@ function allowed(
     changesCatalogue: statements.some((s) => s.class === 'ddl'),
     effects,
     executes: statements.flatMap((s) => (s.executes === undefined ? [] : [s.executes])),
+    declares: statements.flatMap((s) => (s.declares === undefined ? [] : [s.declares])),
     fetches: statements.flatMap((s) => (s.fetches === undefined ? [] : [s.fetches])),
   };
 }
@@ -312,7 +319,8 @@ function listNeeds(needs: readonly Need[]): string {
 }
 
 const dependsOnPrepared = (text: string): boolean => /execute|deallocate/i.test(text);
-const isCacheable = (text: string): boolean => text.length <= maxCachedText && !dependsOnPrepared(text);
+/** Whether a final verdict on the text is found in the book the next time. */
+export const isCacheable = (text: string): boolean => text.length <= maxCachedText && !dependsOnPrepared(text);
 
 const namesKey = (names: AskedNames): string =>
   names.kind === 'unknown' ? '?' : JSON.stringify([names.searchPath, names.user, names.changedInTransaction]);
