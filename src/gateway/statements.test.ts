@@ -24,11 +24,13 @@ for (const major of [15, 18] as const) {
     after(() => t.stop());
     after(() => assert.deepEqual(faults, []));
 
-    const psql = (login: { user: string; password: string }, ...args: string[]) =>
+    const psql = (login: { user: string; password: string }, ...args: string[]) => {
+      const running = run('psql', ['-X', ...args], { env: { ...process.env, ...t.env(login) } });
+      // A refused `copy … from stdin` makes psql read what would have been its data: there is none.
+      running.child.stdin?.end();
       // psql's exit code is that of its last command.
-      run('psql', ['-X', ...args], { env: { ...process.env, ...t.env(login) } }).catch(
-        (error: Error & { stdout: string; stderr: string }) => error,
-      );
+      return running.catch((error: Error & { stdout: string; stderr: string }) => error);
+    };
     const statementsOf = async (grant: string, count: number) => {
       await t.event('session.ended', (e) => e.on.grant === grant);
       const events = t.controlPlane.events().filter((e) => 'on' in e && e.on.grant === grant);
