@@ -296,9 +296,10 @@ test('INVARIANT 1: random selects need exactly what PostgreSQL asks for', async 
   await fc.assert(
     fc.asyncProperty(fc.integer({ min: 1, max: 2_147_483_646 }), async (seed) => {
       const text = randomSelect(seed);
-      // A subquery whose result nobody uses, or that can give no row (`case when 1 is null …`), is thrown away before
-      // PostgreSQL looks at its rights.
-      const mayHaveUnused = [' is null', '(select count(*)', 'exists ('].some((part) => text.includes(part));
+      // A subquery whose result nobody uses, or that can give no row since a condition over a literal is false for ever, is
+      // thrown away before PostgreSQL looks at its rights.
+      const mayHaveUnused =
+        text.includes('(select count(*)') || text.includes('exists (') || /(?:\b\d+|\$\$a\$\$|'a') is null/.test(text);
       if (text.length < 2_000 && (await check(targets.sample, text, !mayHaveUnused))) taken += 1;
     }),
     // Repeatable: what PostgreSQL throws away is not ours to foresee. Other seeds are for a person who looks at the result.
