@@ -1,18 +1,40 @@
 /**
  * `npm test`: everything. It gets what the machine lacks or says what that is, builds the console, runs the steps of
- * `npm run check`, the tests beside the code, those of the console in a real browser, those that cross folders, and the
- * story. It goes on after a failure, so that one run shows all of them, and ends with `N passed, N failed`.
+ * `npm run check`, the tests beside the code, other people's drivers and tools against the gateway, faults, those of the
+ * console in a real browser, those that cross folders, and the story. The fuzzer runs beside the first of them. It goes
+ * on after a failure, so that one run shows all of them, and ends with `N passed, N failed`.
  *
  *   npm test              everything
  *   npm test -- unit      the tests beside the code
  *   npm test -- web e2e   the console's, and those that cross folders
  */
+import { existsSync, readdirSync } from 'node:fs';
+import { resolve } from 'node:path';
 import { ensureConsole } from './build-console.ts';
 import { meetNeeds } from './needs.ts';
 import { addTotals, describeTotals, runTests, testFiles, type Totals, unitTests } from './run-tests.ts';
-import { inSeconds, runStep, steps } from './steps.ts';
+import { inSeconds, runStep, startStep, steps } from './steps.ts';
 
 const one = (passed: boolean): Totals => ({ passed: Number(passed), failed: Number(!passed), skipped: 0 });
+
+const nothing: Totals = { passed: 0, failed: 0, skipped: 0 };
+
+const exists = (path: string): boolean => existsSync(resolve(import.meta.dirname, '..', path));
+
+const fuzzer = 'test/fuzz/fuzz.ts';
+
+/** Folders of test/ that are parts of their own. */
+const ownParts = ['test/drivers/', 'test/faults/', 'test/fuzz/'];
+
+async function runFolder(name: string, folder: string): Promise<Totals> {
+  if (
+    exists(folder) &&
+    readdirSync(resolve(import.meta.dirname, '..', folder)).some((file) => file.endsWith('.test.ts'))
+  )
+    return runTests(name, testFiles(`${folder}/*.test.ts`), { concurrency: 2 });
+  console.log(`\n${name}: there is no test in \`${folder}\` yet, nothing was run`);
+  return nothing;
+}
 
 /** In this order. Browsers and whole servers are heavy: two of them at a time disturb each other on two cores. */
 const phases = {
@@ -21,8 +43,22 @@ const phases = {
     return steps.map((step) => one(runStep(step))).reduce(addTotals);
   },
   unit: () => runTests('unit tests', unitTests()),
+  drivers: () => runFolder('drivers', 'test/drivers'),
+  faults: () => runFolder('faults', 'test/faults'),
+  fuzz: async () => {
+    const clients = await runFolder('hostile clients', 'test/fuzz');
+    console.log('\nfuzzer');
+    const passed = await fuzzing?.();
+    if (passed === undefined) console.log(`there is no \`${fuzzer}\` yet, nothing was run`);
+    return passed === undefined ? clients : addTotals(clients, one(passed));
+  },
   web: () => runTests('console', testFiles('web/test/*.test.ts'), { concurrency: 1 }),
-  e2e: () => runTests('across folders', testFiles('test/**/*.test.ts'), { concurrency: 2 }),
+  e2e: () =>
+    runTests(
+      'across folders',
+      testFiles('test/**/*.test.ts').filter((file) => !ownParts.some((folder) => file.startsWith(folder))),
+      { concurrency: 2 },
+    ),
   story: async () => {
     console.log('\nstory');
     return one(runStep({ name: 'story', command: ['node', 'test/e2e/story.ts'] }));
@@ -45,7 +81,13 @@ if (!outcome.met) {
 
 console.log((await ensureConsole()) ? 'the console was built' : 'the console is up to date');
 
-let totals: Totals = { passed: 0, failed: 0, skipped: 0 };
+// Five minutes that are mostly its own: they pass beside the parts before it, out of their way.
+const fuzzing =
+  exists(fuzzer) && (asked.length === 0 || asked.includes('fuzz'))
+    ? startStep({ name: 'fuzzer', command: ['nice', '-n', '5', 'node', fuzzer, '--minutes', '5'] })
+    : undefined;
+
+let totals = nothing;
 const took: string[] = [];
 for (const [name, phase] of Object.entries(phases)) {
   if (asked.length > 0 && !asked.includes(name)) continue;
