@@ -71,6 +71,8 @@ export type StartOptions = {
   readonly logToFile?: boolean;
   /** Tests move the clock. */
   readonly system?: System;
+  /** Tests kill it at a point of gateway/fault-points.ts that this file names. */
+  readonly dieAt?: string;
 };
 
 export async function startSally(config: ServerConfig, options: StartOptions): Promise<RunningSally> {
@@ -275,6 +277,7 @@ export async function startSally(config: ServerConfig, options: StartOptions): P
         strict: config.strictJournal,
         listen: { ...config.postgres.listen, tls: () => gatewayCertificate.current() },
         events: gatewayEvents(log, metrics),
+        ...(options.dieAt === undefined ? {} : { dieAt: options.dieAt }),
       }),
     );
     parts.defer(() => gateway.stop());

@@ -1,6 +1,7 @@
 /** `sally up`: runs Sallyport on this machine: store, console, API and gateway in one process. */
 import { existsSync, readFileSync } from 'node:fs';
 import { rename, rm, writeFile } from 'node:fs/promises';
+import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Option, type Command } from 'commander';
 import { formatInstant } from '#core/instant.ts';
@@ -27,6 +28,7 @@ type Flags = {
   readonly readyFile?: string;
   readonly logLevel?: string;
   readonly testClock?: string;
+  readonly testDieAt?: string;
 };
 
 export function addUp(program: Command, cli: Cli): void {
@@ -55,6 +57,9 @@ export function addUp(program: Command, cli: Cli): void {
       .addOption(
         new Option('--test-clock <file>', 'for tests: add the milliseconds in this file to the clock').hideHelp(),
       )
+      .addOption(
+        new Option('--test-die-at <file>', 'for tests: die at the fault point that this file names').hideHelp(),
+      )
       .action((flags: Flags) => up(cli, flags)),
     ['try it', 'sally up'],
     ['for others to use', 'sally up -c sallyport.yaml --public-url https://sally.example.com --console 0.0.0.0:443'],
@@ -65,8 +70,13 @@ export function addUp(program: Command, cli: Cli): void {
 async function up(cli: Cli, flags: Flags): Promise<void> {
   const config = await readConfig(cli, flags);
   const testClock = flags.testClock ?? cli.env['SALLY_TEST_CLOCK'];
-  if (testClock !== undefined && config.publicUrl.kind === 'given' && config.publicUrl.rpId !== 'localhost')
-    throw new CliError('usage', 'start Sallyport: --test-clock is for tests on this machine, not for others to use');
+  const isForOthers = config.publicUrl.kind === 'given' && config.publicUrl.rpId !== 'localhost';
+  for (const [option, value] of [
+    ['--test-clock', testClock],
+    ['--test-die-at', flags.testDieAt],
+  ] as const)
+    if (value !== undefined && isForOthers)
+      throw new CliError('usage', `start Sallyport: ${option} is for tests on this machine, not for others to use`);
   const { out, err } = cli.screen;
   // Whatever an earlier run said is no longer so.
   if (config.readyFile !== undefined) await rm(config.readyFile, { force: true });
@@ -81,6 +91,7 @@ async function up(cli: Cli, flags: Flags): Promise<void> {
       onProgress: (text) => live.say(text),
       logToFile: err.isTty,
       ...(testClock === undefined ? {} : { system: openTestClock(testClock) }),
+      ...(flags.testDieAt === undefined ? {} : { dieAt: resolve(flags.testDieAt) }),
     });
   } catch (error) {
     throw cannotStart(error);

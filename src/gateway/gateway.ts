@@ -13,6 +13,7 @@ import type { Clock } from '#core/instant.ts';
 import type { AuthorizedSession } from '#core/session.ts';
 import type { ControlPlane, GatewayChange } from './control-plane.ts';
 import { silentEvents, type GatewayEvents } from './events.ts';
+import { controlPlaneWithPoints, dieAt, diskWithPoints } from './fault-points.ts';
 import { Journal, type JournalState } from './journal.ts';
 import { openJournalDisk, type JournalDisk } from './journal-disk.ts';
 import { startAnalyser } from './postgres/analyser.ts';
@@ -45,6 +46,8 @@ export type GatewayOptions = {
   readonly catalogueEveryMs?: number;
   /** For tests: another disk. */
   readonly disk?: JournalDisk;
+  /** For tests: a file that names the point (fault-points.ts) at which the process dies. */
+  readonly dieAt?: string;
 };
 
 export type Gateway = {
@@ -67,14 +70,18 @@ const beatMs = 1000;
 
 /** Throws when the journal can't be recovered or the port is taken. */
 export async function startGateway(options: GatewayOptions): Promise<Gateway> {
-  const { controlPlane, clock, random, graceMs = 15_000, reconcileEveryMs = 60_000, strict = false } = options;
+  const { clock, random, graceMs = 15_000, reconcileEveryMs = 60_000, strict = false } = options;
   const { catalogueEveryMs = 5000 } = options;
   const timers = options.timers ?? realTimers;
+  const reached = options.dieAt === undefined ? undefined : dieAt(options.dieAt);
+  const controlPlane =
+    reached === undefined ? options.controlPlane : controlPlaneWithPoints(options.controlPlane, reached);
+  const disk = options.disk ?? openJournalDisk(options.journalFolder);
   const events: GatewayEvents = { ...silentEvents, ...options.events };
   const { id, mockSecret } = identityOf(options.journalFolder, random);
 
   const journal = new Journal({
-    disk: options.disk ?? openJournalDisk(options.journalFolder),
+    disk: reached === undefined ? disk : diskWithPoints(disk, reached),
     clock,
     onFailure: (error) => {
       events.journalFailed(error);
@@ -83,13 +90,14 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     },
   });
   const shipper = startShipper({ journal, controlPlane, gatewayId: id, onFailure: events.shipFailed });
-  const supervisor = createSupervisor({ clock, timers });
+  const supervisor = createSupervisor({ clock, timers, reached });
   const provisioner = createProvisioner({
     controlPlane,
     clock,
     random,
     timers,
     record: (event) => void journal.append(event),
+    reached,
   });
   const analyser = startAnalyser();
   const catalogues = createCatalogues({
@@ -241,6 +249,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     },
     gatewayId: id,
     mockSecret,
+    reached,
     limits: { ...defaultLimits, ...options.limits },
     strict,
   }).catch(async (error: unknown) => {

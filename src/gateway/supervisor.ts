@@ -11,6 +11,7 @@ import type { GrantId, PrincipalId, ResourceName, SessionId } from '#core/ids.ts
 import { formatInstant, type Clock, type Instant } from '#core/instant.ts';
 import type { AuthorizedSession } from '#core/session.ts';
 import type { EndReason } from './control-plane.ts';
+import type { Reached } from './fault-points.ts';
 import type { Timers } from './timers.ts';
 
 /** What the supervisor can do with a running session; the protocol supplies it. */
@@ -46,7 +47,11 @@ const chunk = 100;
 
 type Entry = Cuttable & { deadline: Instant; timer: Disposable };
 
-export function createSupervisor(context: { readonly clock: Clock; readonly timers: Timers }): Supervisor {
+export function createSupervisor(context: {
+  readonly clock: Clock;
+  readonly timers: Timers;
+  readonly reached?: Reached | undefined;
+}): Supervisor {
   const { clock, timers } = context;
   const byId = new Map<SessionId, Entry>();
   const byGrant = new Map<GrantId, Set<Entry>>();
@@ -111,6 +116,7 @@ export function createSupervisor(context: { readonly clock: Clock; readonly time
       // The nearest deadline last: who had the longest time left would do the most with it.
       const entries = find(which).toSorted((a, b) => b.deadline - a.deadline);
       for (const entry of entries) entry.mark();
+      if (entries.length > 0) context.reached?.('marked');
       for (let at = 0; at < entries.length; at += chunk) {
         if (at > 0) await new Promise<void>((resolve) => setImmediate(resolve));
         for (const entry of entries.slice(at, at + chunk))

@@ -95,6 +95,7 @@ export async function listen(options: ListenOptions, context: OpenContext): Prom
       setTimeout(() => socket.destroy(), 1000).unref();
       return;
     }
+    context.reached?.('socket_accepted');
     handshakes.set(address, sameAddress + 1);
     inHandshake += 1;
     const over = () => {

@@ -17,6 +17,7 @@ import {
 } from '#wire/postgres/backend.ts';
 import type { ControlPlane, EndReason } from '../control-plane.ts';
 import type { GatewayEvents, RefusedWhy } from '../events.ts';
+import type { Reached } from '../fault-points.ts';
 import type { Journal } from '../journal.ts';
 import { endedMessage, type Supervisor } from '../supervisor.ts';
 import { authenticate } from './authenticate.ts';
@@ -45,6 +46,7 @@ export type OpenContext = {
   readonly mockSecret: Uint8Array;
   readonly limits: Limits;
   readonly strict: boolean;
+  readonly reached?: Reached | undefined;
 };
 
 export type Arrival = {
@@ -78,6 +80,7 @@ export async function openSession(
     refuse('28P01', `password authentication failed for user "${startup.user}"`);
     return 'wrong_password';
   }
+  context.reached?.('password_proven');
   if (journal.state === 'failed') {
     refuse('53100', 'sallyport: the gateway can not record what is done, so it opens no sessions');
     return 'journal_failed';
@@ -113,6 +116,7 @@ export async function openSession(
       opening.abort(new TargetFault('target_unreachable', message));
     },
   });
+  context.reached?.('supervisor_admitted');
   const neverStarted = (reason: EndReason, message: string) => {
     release();
     journal.append({
@@ -133,12 +137,13 @@ export async function openSession(
     const signal = AbortSignal.any([opening.signal, AbortSignal.timeout(openTimeoutMs)]);
     const { upstream, databaseRole, access } = await reach(session, startup, context, signal);
     reached = upstream;
+    context.reached?.('target_signed_in');
     if (cutBefore !== undefined) throw new TargetFault('target_refused', 'cut');
     if (socket.destroyed) throw new Error('client closed the connection');
     const cancel = () => {
       // What can't be recorded isn't done, a cancel neither.
       if (proxy?.isRunning() !== true || !proxy.noteCancel()) return;
-      cancelQuietly(upstream);
+      cancelQuietly(upstream, context);
     };
     const key = context.cancels.register(cancel, arrival.minorVersion >= 2 ? 32 : 4);
     forgetKey = key.release;
@@ -146,6 +151,7 @@ export async function openSession(
     for (const [name, value] of upstream.parameters) hello.push(encodeParameterStatus(name, value));
     hello.push(encodeBackendKeyData(key.processId, key.secretKey), encodeReadyForQuery('I'));
     socket.write(Buffer.concat(hello));
+    context.reached?.('client_told_ready');
     const early = Buffer.from(reader.detach());
     const client = arrival.isTls ? Endpoint.stream(socket) : Endpoint.adopt(socket);
     proxy = startProxy({
@@ -160,7 +166,8 @@ export async function openSession(
       clock: context.clock,
       limits: context.limits,
       strict: context.strict,
-      cancelUpstream: () => cancelQuietly(upstream),
+      cancelUpstream: () => cancelQuietly(upstream, context),
+      reached: context.reached,
       onFault: (error) => context.events.fault('session failed', error),
       onEnd: (reason, totals) => {
         release();
@@ -209,7 +216,7 @@ async function reach(session: AuthorizedSession, startup: StartupAsk, context: O
   const upstream = await openUpstream(
     access,
     { user: login.user, keys: login.keys, startup: startup.settings },
-    { random: context.random, signal },
+    { random: context.random, signal, reached: context.reached },
   );
   return { upstream, databaseRole: login.databaseRole, access };
 }
@@ -224,8 +231,11 @@ function orAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
 }
 
 /** If it doesn't get through, the end of the login ends the statement as well. */
-function cancelQuietly(upstream: Upstream): void {
-  sendCancel(upstream.cancelKey, AbortSignal.timeout(5000)).catch(() => {});
+function cancelQuietly(upstream: Upstream, context: Pick<OpenContext, 'reached'>): void {
+  sendCancel(upstream.cancelKey, AbortSignal.timeout(5000)).then(
+    () => context.reached?.('cancel_sent'),
+    () => {},
+  );
 }
 
 const refOf = (session: AuthorizedSession) => ({

@@ -14,6 +14,7 @@ import type { Role } from '#core/role.ts';
 import type { AuthorizedSession } from '#core/session.ts';
 import { deriveScramKeys, verifierFromKeys, type ScramClientKeys } from '#wire/postgres/scram.ts';
 import type { ControlPlane, TargetAccess } from '../control-plane.ts';
+import type { Reached } from '../fault-points.ts';
 import type { GatewayEvent } from '../records.ts';
 import type { Timers } from '../timers.ts';
 import { openAdmin, quoteIdentifier, quoteLiteral, sqlStateOf, type Admin } from './admin.ts';
@@ -68,6 +69,7 @@ export function createProvisioner(context: {
   readonly random: Random;
   readonly timers: Timers;
   readonly record: (event: GatewayEvent) => void;
+  readonly reached?: Reached | undefined;
 }): Provisioner {
   const { controlPlane, clock, random, timers, record } = context;
   const admins = new Map<string, { readonly access: string; readonly admin: Admin }>();
@@ -115,6 +117,7 @@ export function createProvisioner(context: {
     const [keys] = await Promise.all([deriveScramKeys(password, salt, iterations), makeTrue(admin, role)]);
     // A drop of the same name that is still under way must not take the new one.
     await dropping.get(user)?.catch(() => {});
+    context.reached?.('role_converged');
     const quoted = quoteIdentifier(user);
     const attributes = [
       'login noinherit',
@@ -143,11 +146,13 @@ export function createProvisioner(context: {
       await query(`alter role ${quoted} set role to ${quoteLiteral(databaseRole)}`);
       await query(`alter role ${quoted} set statement_timeout to ${Math.ceil(role.statementTimeout)}`);
       await query(`alter role ${quoted} set default_transaction_read_only to ${isReadOnly(role) ? 'on' : 'off'}`);
+      context.reached?.('login_half_made');
       // Where `connect` was taken from everybody. It goes with the login: `drop owned` takes it back.
       const [may] = await query(`select has_database_privilege($1, current_database(), 'connect') as connect`, [user]);
       if (may?.['connect'] !== true)
         await query(`grant connect on database ${quoteIdentifier(access.database)} to ${quoted}`);
     });
+    context.reached?.('login_created');
     record({ kind: 'target.login_created', resource: access.resource, grant, login: user });
     return {
       user,
@@ -162,8 +167,9 @@ export function createProvisioner(context: {
   const dropLogin = (admin: Admin, resource: ResourceName, user: string, because: 'ended' | 'reconciled') => {
     const running = dropping.get(user);
     if (running !== undefined) return running;
-    const run = dropOnce(admin, user)
+    const run = dropOnce(admin, user, context.reached)
       .then((wasThere) => {
+        if (wasThere) context.reached?.('login_dropped');
         if (wasThere) record({ kind: 'target.login_dropped', resource, login: user, because });
       })
       .finally(() => dropping.delete(user));
@@ -281,7 +287,7 @@ export function createProvisioner(context: {
 }
 
 /** Shuts the door, ends what is inside, takes the door away. False when there was none. Throws when it can't. */
-async function dropOnce(admin: Admin, user: string): Promise<boolean> {
+async function dropOnce(admin: Admin, user: string, reached?: Reached): Promise<boolean> {
   const quoted = quoteIdentifier(user);
   try {
     await admin.query(`alter role ${quoted} nologin`);
@@ -289,6 +295,7 @@ async function dropOnce(admin: Admin, user: string): Promise<boolean> {
     if (sqlStateOf(error) === '42704') return false;
     throw error;
   }
+  reached?.('login_locked');
   for (let tries = 0; ; tries += 1) {
     // With a time-out the function waits until the backend is gone.
     const left = await admin.query(

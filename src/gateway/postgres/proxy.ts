@@ -9,6 +9,7 @@ import type { AuthorizedSession } from '#core/session.ts';
 import { encodeErrorResponse } from '#wire/postgres/backend.ts';
 import { encodeTerminate } from '#wire/postgres/frontend.ts';
 import type { EndReason, TargetAccess } from '../control-plane.ts';
+import type { Reached } from '../fault-points.ts';
 import type { Journal } from '../journal.ts';
 import type { SessionRef } from '../records.ts';
 import { endedMessage, type Cuttable } from '../supervisor.ts';
@@ -43,6 +44,7 @@ export function startProxy(options: {
   readonly strict: boolean;
   /** Cancels upstream what runs, without waiting for it. */
   readonly cancelUpstream: () => void;
+  readonly reached?: Reached | undefined;
   readonly onFault: (error: unknown) => void;
   readonly onEnd: (reason: EndReason, totals: { bytesIn: number; bytesOut: number; statements: number }) => void;
 }): Proxy {
@@ -80,6 +82,7 @@ export function startProxy(options: {
     journal.flush();
     const closeTarget = () => {
       if (!target.isClosed) target.write(encodeTerminate());
+      if (options.reached !== undefined) target.socket.once('close', () => options.reached?.('sockets_closed'));
       target.finish(500);
     };
     if (reason === 'client_closed' || client.isClosed) {
@@ -98,6 +101,7 @@ export function startProxy(options: {
           const words = message ?? endedMessage(session, reason, clock.now());
           client.write(encodeErrorResponse({ severity: 'FATAL', sqlState, message: words }));
         }
+        options.reached?.('client_told');
         client.finish(2000);
         closeTarget();
       };

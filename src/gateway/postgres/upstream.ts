@@ -16,6 +16,7 @@ import { createScramClient, type ScramClient, type ScramClientKeys } from '#wire
 import { encodeCancelRequest, encodeStartup } from '#wire/postgres/startup.ts';
 import type { Random } from '#core/ids.ts';
 import type { TargetAccess } from '../control-plane.ts';
+import type { Reached } from '../fault-points.ts';
 import { dial } from './dial.ts';
 import type { Endpoint } from './endpoint.ts';
 import { dialOptions, TargetFault, type Dialled } from './target-address.ts';
@@ -43,10 +44,11 @@ const maxHandshakeBytes = 65_536;
 export async function openUpstream(
   access: TargetAccess,
   login: UpstreamLogin,
-  context: { readonly random: Random; readonly signal: AbortSignal },
+  context: { readonly random: Random; readonly signal: AbortSignal; readonly reached?: Reached | undefined },
 ): Promise<Upstream> {
   const dialled = dialOptions(access);
   const { endpoint, binding } = await dial(dialled, context.signal);
+  context.reached?.('target_dialled');
   const { promise, resolve, reject } = Promise.withResolvers<Upstream>();
   const onAbort = () => reject(new TargetFault('target_unreachable', 'target did not answer in time'));
   context.signal.addEventListener('abort', onAbort, { once: true });
