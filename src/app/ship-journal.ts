@@ -18,6 +18,8 @@ type On = {
   readonly role: string;
 };
 
+type TransactionOutcome = 'committed' | 'rolled_back' | 'unknown';
+
 /** The journal's events as the gateway writes them (gateway/records.ts); `app` states what it reads of them. */
 export type JournalEvent =
   | {
@@ -46,6 +48,17 @@ export type JournalEvent =
       readonly bytesOut: number;
       readonly bytesIn: number;
       readonly copyInSha256?: string;
+      readonly transaction?: {
+        readonly number: number;
+        readonly state: 'open' | TransactionOutcome;
+        readonly undoes?: { readonly statement: number; readonly command: number } | null;
+      };
+    }
+  | {
+      readonly kind: 'transaction.ended';
+      readonly on: On;
+      readonly transaction: number;
+      readonly outcome: TransactionOutcome;
     }
   | {
       readonly kind: 'statement.denied';
@@ -154,13 +167,18 @@ function draftOf(event: JournalEvent): EntryDraft {
         content: textOf(event),
       };
     case 'statement.ended': {
-      const { outcome } = event;
+      const { outcome, transaction: within } = event;
       return {
         kind: event.kind,
         actor: event.on.principal,
-        subjects: statementSubjects(event),
+        subjects: {
+          ...statementSubjects(event),
+          ...(within === undefined ? {} : { transaction: String(within.number) }),
+        },
         public: {
           outcome: outcome.kind,
+          ...(within === undefined ? {} : { transaction: within.state }),
+          ...(within?.undoes === undefined ? {} : { undoes: within.undoes }),
           ...(outcome.kind === 'completed' ? { tag: outcome.tag } : {}),
           ...(outcome.kind === 'completed' || outcome.kind === 'suspended' ? { rows: outcome.rows } : {}),
           ...(outcome.kind === 'failed' ? { sqlState: outcome.sqlState } : {}),
@@ -174,6 +192,13 @@ function draftOf(event: JournalEvent): EntryDraft {
         ...(outcome.kind === 'failed' ? { content: { error: outcome.message } } : {}),
       };
     }
+    case 'transaction.ended':
+      return {
+        kind: event.kind,
+        actor: event.on.principal,
+        subjects: { ...subjectsOf(event.on), transaction: String(event.transaction) },
+        public: { outcome: event.outcome },
+      };
     case 'statement.denied':
       return {
         kind: event.kind,

@@ -56,6 +56,34 @@ test('what was erased is told as such, and the rest of the line stays', () => {
   );
 });
 
+for (const [name, subjects, facts, said] of [
+  ['committed by itself', { transaction: '2' }, { transaction: 'committed' }, ''],
+  ['rolled back', { transaction: '2' }, { transaction: 'rolled_back' }, ' · rolled back'],
+  ['lost', { transaction: '2' }, { transaction: 'unknown' }, ' · committed or not, it is not known'],
+  ['in an open transaction', { transaction: '2' }, { transaction: 'open' }, ' · in transaction 2'],
+  [
+    'a rollback to a savepoint',
+    { transaction: '2' },
+    { transaction: 'open', undoes: { statement: 7, command: 0 } },
+    ' · in transaction 2, back to statement 7',
+  ],
+] as const)
+  test(`what became of a statement is told: ${name}`, () => {
+    const all = { outcome: 'completed', tag: 'SELECT 3', durationMs: 1.5, ...facts };
+    assert.equal(
+      line('statement.ended', { subjects, facts: all, content: { text: 'select 1' } }),
+      `select 1 · SELECT 3 · 1.5 ms${said}`,
+    );
+  });
+
+test('the end of a transaction is told by its number', () => {
+  const subjects = { transaction: '3' };
+  assert.equal(
+    line('transaction.ended', { subjects, facts: { outcome: 'rolled_back' } }),
+    'transaction 3: rolled back',
+  );
+});
+
 test('a statement takes one line of two hundred characters at most', () => {
   const said = line('statement.denied', {
     content: { text: { text: `select\n\t${'x'.repeat(500)}` }, error: 'no' },

@@ -50,7 +50,9 @@ export function summaryOf(from: {
     case 'statement.begun':
       return `${statementText(content)} · ${from.isRunning === true ? 'running' : 'no end seen'}`;
     case 'statement.ended':
-      return `${statementText(content)} · ${outcomeOf(facts, text('error'))} · ${fact('durationMs')} ms`;
+      return `${statementText(content)} · ${outcomeOf(facts, text('error'))} · ${fact('durationMs')} ms${within(entry)}`;
+    case 'transaction.ended':
+      return `transaction ${subjects['transaction'] ?? '?'}: ${wordsOf(facts['outcome'])}`;
     case 'statement.denied':
       return `${statementText(content)} · denied${because(text('error'))}`;
     case 'sign_in.succeeded':
@@ -99,6 +101,20 @@ function statementText(content: Readonly<Record<string, Json>> | undefined): str
   const text = typeof said === 'string' ? said : (wordOf(memberOf(said, 'text')) ?? '(text erased)');
   const line = text.replace(/\s+/g, ' ').trim();
   return line.length > 200 ? `${line.slice(0, 199)}…` : line;
+}
+
+/** Nothing where a statement was committed by itself. */
+function within({ subjects, public: facts }: Entry): string {
+  if (facts['transaction'] === undefined || facts['transaction'] === 'committed') return '';
+  const undoes = facts['undoes'];
+  const back = undoes === undefined ? '' : `, back to statement ${wordOf(memberOf(undoes, 'statement')) ?? '?'}`;
+  if (facts['transaction'] === 'open') return ` · in transaction ${subjects['transaction'] ?? '?'}${back}`;
+  return ` · ${wordsOf(facts['transaction'])}`;
+}
+
+function wordsOf(outcome: Json | undefined): string {
+  if (outcome === 'unknown') return 'committed or not, it is not known';
+  return (wordOf(outcome) ?? 'not known').replaceAll('_', ' ');
 }
 
 function outcomeOf(facts: Entry['public'], error: string): string {

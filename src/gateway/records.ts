@@ -34,6 +34,25 @@ export type RecordedParameter =
   | RecordedText
   | { readonly hex: string; readonly type: number; readonly bytes?: number; readonly sha256?: string };
 
+/** One command of a statement. */
+export type CommandRef = { readonly statement: number; readonly command: number };
+
+/** `unknown`: the connection ended before the server had said. */
+export type TransactionOutcome = 'committed' | 'rolled_back' | 'unknown';
+
+/** The transaction that a command ran in. */
+export type RecordedTransaction = {
+  /** 1, 2, 3, … within the session, in the order in which they began. */
+  readonly number: number;
+  /** `open`: a `transaction.ended` follows. A command that ends its transaction says how. */
+  readonly state: 'open' | TransactionOutcome;
+  /**
+   * `rollback to savepoint`: what ran in this transaction after that command, the `savepoint`, is taken back. Null when it
+   * isn't known any more which one it was.
+   */
+  readonly undoes?: CommandRef | null;
+};
+
 export type GatewayEvent =
   /** One execution of one message is about to be forwarded; nothing of it has left the gateway yet. */
   | {
@@ -80,6 +99,15 @@ export type GatewayEvent =
       readonly bytesIn: number;
       /** COPY from the client: rows can't be seen, the content's hash can. */
       readonly copyInSha256?: string;
+      /** Missing when it was skipped, so that it ran in none. */
+      readonly transaction?: RecordedTransaction;
+    }
+  /** The end of a transaction of which some command was recorded as `open`. */
+  | {
+      readonly kind: 'transaction.ended';
+      readonly on: SessionRef;
+      readonly transaction: number;
+      readonly outcome: TransactionOutcome;
     }
   | {
       readonly kind: 'statement.denied';

@@ -60,6 +60,8 @@ export const entryKinds = {
   'statement.begun': { title: 'statement' },
   'statement.copy_in': { title: 'data copied in' },
   'statement.ended': { title: 'statement ended' },
+  // Of a transaction in which commands were recorded before its end was known.
+  'transaction.ended': { title: 'transaction ended' },
   'statement.denied': { title: 'statement denied' },
   'statement.cancelled': { title: 'statement cancelled' },
   'decision.denied': { title: 'denied' },

@@ -18,7 +18,7 @@ import { walkSelect } from './_select.ts';
 import { judgeSetting } from './_settings.ts';
 import { dangerous, definitions } from './_statements.ts';
 import { as, kindOf, onlyKnown, strings, Undecidable } from './_tree.ts';
-import type { StatementClass } from './needs.ts';
+import type { StatementClass, TransactionControl } from './needs.ts';
 
 /** What is known of a statement besides its needs. */
 export type Walked = {
@@ -27,6 +27,7 @@ export type Walked = {
   readonly class?: StatementClass;
   readonly copy?: 'in' | 'out';
   readonly endsTransaction?: boolean;
+  readonly transaction?: TransactionControl;
   /** The name of the statement that `prepare` makes. */
   readonly prepares?: string;
   readonly deallocates?: { readonly name: string } | 'all';
@@ -282,7 +283,45 @@ function walkExecute(execute: ExecuteStmt, place: Place, prepared: Prepared): Wa
   return { ...walkStatement(inner, place, prepared), executes: name };
 }
 
-function walkTransaction({ kind, gid }: TransactionStmt, place: Place): Walked {
+/**
+ * Statements that run in transactions of their own making (`PreventInTransactionBlock` in PostgreSQL), and code that may
+ * commit. Of a failed one it isn't known from outside what it left behind.
+ */
+export function commitsWithin(node: Node): TransactionControl | undefined {
+  const when = (it: boolean) => (it ? ({ kind: 'commits_within' } as const) : undefined);
+  const detachesConcurrently = (command: Node) =>
+    as(as(command, 'AlterTableCmd')?.def, 'PartitionCmd')?.concurrent === true;
+  switch (kindOf(node)) {
+    case 'CallStmt':
+    case 'DoStmt':
+    case 'VacuumStmt':
+    case 'ReindexStmt':
+    case 'ClusterStmt':
+    case 'CreatedbStmt':
+    case 'DropdbStmt':
+    case 'CreateTableSpaceStmt':
+    case 'DropTableSpaceStmt':
+    case 'CreateSubscriptionStmt':
+    case 'AlterSubscriptionStmt':
+    case 'DropSubscriptionStmt':
+    case 'AlterSystemStmt':
+      return { kind: 'commits_within' };
+    case 'DiscardStmt':
+      return when(as(node, 'DiscardStmt')?.target === 'DISCARD_ALL');
+    case 'IndexStmt':
+      return when(as(node, 'IndexStmt')?.concurrent === true);
+    case 'DropStmt':
+      return when(as(node, 'DropStmt')?.concurrent === true);
+    case 'AlterTableStmt':
+      return when(as(node, 'AlterTableStmt')?.cmds?.some(detachesConcurrently) === true);
+    default:
+      return undefined;
+  }
+}
+
+function walkTransaction({ kind, gid, chain, savepoint_name }: TransactionStmt, place: Place): Walked {
+  const name = savepoint_name ?? '';
+  const ends: TransactionControl = { kind: 'ends', chain: chain === true };
   const walked = { class: 'transaction' } as const;
   if (gid !== undefined) throw new Undecidable('a transaction in two phases lives on after the session');
   switch (kind) {
@@ -291,15 +330,20 @@ function walkTransaction({ kind, gid }: TransactionStmt, place: Place): Walked {
     case 'TRANS_STMT_START':
       return { ...walked, tag: 'START TRANSACTION' };
     case 'TRANS_STMT_SAVEPOINT':
-      return { ...walked, tag: 'SAVEPOINT' };
+      return { ...walked, tag: 'SAVEPOINT', transaction: { kind: 'savepoint', name } };
     case 'TRANS_STMT_RELEASE':
-      return { ...walked, tag: 'RELEASE' };
+      return { ...walked, tag: 'RELEASE', transaction: { kind: 'release', name } };
     case 'TRANS_STMT_COMMIT':
-      return { ...walked, tag: 'COMMIT', endsTransaction: true };
+      return { ...walked, tag: 'COMMIT', endsTransaction: true, transaction: ends };
     case 'TRANS_STMT_ROLLBACK':
     case 'TRANS_STMT_ROLLBACK_TO':
       place.walk.collector.changesNames();
-      return { ...walked, tag: 'ROLLBACK', endsTransaction: true };
+      return {
+        ...walked,
+        tag: 'ROLLBACK',
+        endsTransaction: true,
+        transaction: kind === 'TRANS_STMT_ROLLBACK' ? ends : { kind: 'rollback_to', name },
+      };
     default:
       throw new Undecidable(`it is a transaction statement (${kind}) that is not known here`);
   }

@@ -10,7 +10,7 @@ import type { Node } from '@pgsql/types';
 import { createCollector } from './_collector.ts';
 import type { Place, Walk } from './_place.ts';
 import { Undecidable } from './_tree.ts';
-import { tagOf, walkQuery, walkStatement, type Walked } from './_utility.ts';
+import { commitsWithin, tagOf, walkQuery, walkStatement, type Walked } from './_utility.ts';
 import type { Names, UnknownNames } from './names.ts';
 import { otherNeed, type Analysis, type Need, type StatementAnalysis, type StatementClass } from './needs.ts';
 import { parseText, type Parser } from './parser.ts';
@@ -79,9 +79,15 @@ function analyseStatement(parser: Parser, node: Node, text: string, names: Names
     // A RangeError comes from a statement that is nested too deeply; any other fault of the walker closes as well.
     const because = error instanceof Undecidable ? error.message : 'it is too deep or too strange to be walked';
     const missing = error instanceof Undecidable ? error.missing : undefined;
-    return { ...refusal(text, tagOf(node), because), ...(missing === undefined ? {} : { missing }) };
+    const within = commitsWithin(node);
+    return {
+      ...refusal(text, tagOf(node), because),
+      ...(missing === undefined ? {} : { missing }),
+      ...(within === undefined ? {} : { transaction: within }),
+    };
   }
   const needs = collector.needs();
+  const transaction = walked.transaction ?? commitsWithin(node);
   return {
     text,
     tag: walked.tag,
@@ -92,6 +98,7 @@ function analyseStatement(parser: Parser, node: Node, text: string, names: Names
     copy: walked.copy,
     mayChangeNames: collector.mayChangeNames(),
     endsTransaction: walked.endsTransaction ?? false,
+    ...(transaction === undefined ? {} : { transaction }),
     ...(walked.prepares === undefined ? {} : { prepares: { name: walked.prepares, text } }),
     ...(walked.executes === undefined
       ? {}

@@ -36,6 +36,14 @@ export type Need = {
  */
 export type StatementClass = 'read' | 'write' | 'ddl' | 'session' | 'transaction' | 'dangerous';
 
+/** What a statement does to transactions, beyond what its tag says. */
+export type TransactionControl =
+  /** `commit` or `rollback` of all of it; with `chain` the next one is open at once. */
+  | { readonly kind: 'ends'; readonly chain: boolean }
+  | { readonly kind: 'savepoint' | 'release' | 'rollback_to'; readonly name: string }
+  /** It may commit within: `call`, `do`, `vacuum`, `create index concurrently`, … When it fails, part of it may stay. */
+  | { readonly kind: 'commits_within' };
+
 /** A name that the catalogue does not have; the caller refreshes the catalogue once and asks again. */
 export type Missing = {
   readonly kind: 'relation' | 'column' | 'function' | 'prepared statement' | 'constraint';
@@ -67,6 +75,7 @@ export type StatementAnalysis = {
    * that transaction had `mayChangeNames`, the path must be asked for again after this one.
    */
   readonly endsTransaction: boolean;
+  readonly transaction?: TransactionControl;
   /** `prepare`: under this name the session will know this text, which `Names.prepared` takes back later. */
   readonly prepares?: { readonly name: string; readonly text: string };
   /** `deallocate`, `discard all`: the prepared statement that is gone afterwards, or all of them. */

@@ -512,6 +512,7 @@ export class ClientMessages {
   #refuseExtended(error: { readonly sqlState: string; readonly message: string }): Step {
     const bytes = encodeErrorResponse({ severity: 'ERROR', ...error });
     this.#link.exchange.push({ kind: 'denied', error: bytes, simple: false });
+    this.#link.isSkipping = true;
     this.replacement = encodeExecute({ portal: refusedPortal, maxRows: 0 });
     return replace;
   }
@@ -537,6 +538,8 @@ export class ClientMessages {
     });
     const isSimple = protocol === 'simple';
     if (isSimple) this.#link.segment += 1;
+    // The server fails here, and skips what follows up to the next Sync: so do we, and nothing of it is in the record.
+    else this.#link.isSkipping = true;
     exchange.push({ kind: 'denied', error, simple: isSimple });
     if (isSimple) this.replacement = encodeQuery(refusedText);
     else if (parses === undefined) this.replacement = encodeExecute({ portal: refusedPortal, maxRows: 0 });

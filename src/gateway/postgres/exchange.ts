@@ -10,6 +10,7 @@ import type { Journal } from '../journal.ts';
 import type { GatewayEvent, RecordedParameter, RecordedText, SessionRef } from '../records.ts';
 import type { Allowed, Denied } from './judge.ts';
 import type { LedgerEntry } from './ledger.ts';
+import { Transactions } from './transactions.ts';
 
 export type Prepared = {
   readonly text: string;
@@ -63,6 +64,8 @@ export const maxRecordedCopy = 65_536;
 export class Exchange {
   readonly #journal: Journal;
   readonly #on: SessionRef;
+  /** Writes the record of each command's end, when its transaction is known. */
+  readonly transactions: Transactions;
   readonly #items: (Pending | undefined)[] = [];
   #first = 0;
   #boundBytes = 0;
@@ -71,6 +74,7 @@ export class Exchange {
   constructor(journal: Journal, on: SessionRef) {
     this.#journal = journal;
     this.#on = on;
+    this.transactions = new Transactions(on, (event) => void journal.append(event));
   }
 
   get statements(): number {
@@ -184,17 +188,20 @@ export class Exchange {
   /** The outcome of one command of a run; its counters start anew for the next. */
   end(run: Run, outcome: Outcome): void {
     const now = performance.now();
-    this.#journal.append({
-      kind: 'statement.ended',
-      on: this.#on,
-      statement: run.number,
-      command: run.command,
-      outcome,
-      durationMs: Math.round((now - run.startedAt) * 1000) / 1000,
-      bytesOut: run.bytesOut,
-      bytesIn: run.bytesIn,
-      ...(run.copyIn === undefined ? {} : { copyInSha256: run.copyIn.digest('hex') }),
-    });
+    this.transactions.ended(
+      {
+        kind: 'statement.ended',
+        on: this.#on,
+        statement: run.number,
+        command: run.command,
+        outcome,
+        durationMs: Math.round((now - run.startedAt) * 1000) / 1000,
+        bytesOut: run.bytesOut,
+        bytesIn: run.bytesIn,
+        ...(run.copyIn === undefined ? {} : { copyInSha256: run.copyIn.digest('hex') }),
+      },
+      run.verdict.transaction[run.command],
+    );
     run.command += 1;
     run.rows = 0;
     run.bytesOut = 0;
@@ -224,9 +231,13 @@ export class Exchange {
 
   /** The connection is over: everything that still waits for its outcome gets one. */
   abandon(): void {
+    let mayHaveCommitted = false;
     for (let item = this.shift(); item !== undefined; item = this.shift())
-      if ((item.kind === 'query' && !item.run.hasFailed) || item.kind === 'execute')
+      if ((item.kind === 'query' && !item.run.hasFailed) || item.kind === 'execute') {
+        mayHaveCommitted ||= item.run.verdict.endsTransaction;
         this.end(item.run, { kind: 'cut' });
+      }
+    this.transactions.lost(mayHaveCommitted);
   }
 }
 

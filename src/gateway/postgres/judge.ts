@@ -8,7 +8,14 @@
  */
 import type { GrantId } from '#core/ids.ts';
 import type { AuthorizedSession } from '#core/session.ts';
-import { describeNeed, type Analysis, type Missing, type Need, type StatementAnalysis } from '#sql/needs.ts';
+import {
+  describeNeed,
+  type Analysis,
+  type Missing,
+  type Need,
+  type StatementAnalysis,
+  type TransactionControl,
+} from '#sql/needs.ts';
 import type { ControlPlane, DecideAsk, StatementDecision, TargetAccess } from '../control-plane.ts';
 import type { Analyser } from './analyser.ts';
 import type { Catalogues, Snapshot } from './catalogue.ts';
@@ -33,6 +40,8 @@ export type Allowed = {
   readonly declares: readonly { readonly name: string; readonly text: string }[];
   /** The cursors that its `fetch` and `move` run. */
   readonly fetches: readonly string[];
+  /** By command, what it does to the transaction; empty when none does anything. */
+  readonly transaction: readonly (TransactionControl | undefined)[];
 };
 
 export type Denied = {
@@ -255,6 +264,7 @@ function allowed(
     executes: statements.flatMap((s) => (s.executes === undefined ? [] : [s.executes])),
     declares: statements.flatMap((s) => (s.declares === undefined ? [] : [s.declares])),
     fetches: statements.flatMap((s) => (s.fetches === undefined ? [] : [s.fetches])),
+    transaction: statements.some((s) => s.transaction !== undefined) ? statements.map((s) => s.transaction) : [],
   };
 }
 

@@ -226,6 +226,8 @@ export class TargetSide {
     const link = this.#link;
     const { exchange } = link;
     link.isCopyIn = false;
+    if (head?.kind !== 'query' && head?.kind !== 'execute') exchange.transactions.failed();
+    // With nothing on its way: an end of the connection. At Sync: the commit has failed.
     if (head === undefined || head.kind === 'sync') return pass;
     if (head.kind === 'names') {
       link.names.failures += 1;
@@ -285,6 +287,7 @@ export class TargetSide {
     const { exchange, names } = link;
     link.isCopyIn = false;
     link.status = status;
+    exchange.transactions.ready(status);
     if (head?.kind === 'query') this.#over(head.run);
     else if (head?.kind !== 'sync' && head?.kind !== 'names' && !(head?.kind === 'denied' && head.simple))
       throw outOfTurn(backend.readyForQuery);

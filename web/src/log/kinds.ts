@@ -20,6 +20,7 @@ export const kinds = {
     'statement.copy_in',
     'statement.ended',
     'statement.denied',
+    'transaction.ended',
     'statement.cancelled',
     'session.ended',
     'recording.read',
