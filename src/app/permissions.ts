@@ -25,6 +25,12 @@ export function shownPermissions(permissions: PostgresPermissions): readonly Sho
       object: `${fn.schema}.${fn.name}()`,
       actions: [{ action: 'call', columns: null }],
     })),
+    ...(permissions.channels ?? []).map(({ channel, ...permission }) => ({
+      object: channel === 'any' ? 'any channel' : `channel ${channel.name}`,
+      actions: (['listen', 'notify'] as const).flatMap((action) =>
+        permission[action] === true ? [{ action, columns: null }] : [],
+      ),
+    })),
   ];
 }
 

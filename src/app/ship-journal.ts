@@ -88,6 +88,7 @@ export type JournalEvent =
       readonly statements: number;
       readonly bytesIn: number;
       readonly bytesOut: number;
+      readonly notifications?: number;
     }
   | { readonly kind: 'target.alarm'; readonly resource: string; readonly what: string; readonly detail: string }
   | {
@@ -229,7 +230,13 @@ function draftOf(event: JournalEvent): EntryDraft {
         actor: 'system',
         of: event.on.principal,
         subjects: subjectsOf(event.on),
-        public: { how: event.reason, statements: event.statements, bytesIn: event.bytesIn, bytesOut: event.bytesOut },
+        public: {
+          how: event.reason,
+          statements: event.statements,
+          bytesIn: event.bytesIn,
+          bytesOut: event.bytesOut,
+          ...(event.notifications === undefined ? {} : { notifications: event.notifications }),
+        },
         ...(event.message === undefined ? {} : { content: { word: event.message } }),
       };
     case 'target.alarm':

@@ -21,9 +21,17 @@ export type TablePermission = {
 
 export type FunctionPermission = { readonly schema: string; readonly name: string };
 
+/** What a role may do on one channel of `listen` and `notify`, or on every one there is or will be. */
+export type ChannelPermission = {
+  readonly channel: 'any' | { readonly name: string };
+  readonly listen?: true;
+  readonly notify?: true;
+};
+
 export type PostgresPermissions = {
   readonly tables: readonly TablePermission[];
   readonly functions: readonly FunctionPermission[];
+  readonly channels?: readonly ChannelPermission[];
 };
 
 export type Role = {

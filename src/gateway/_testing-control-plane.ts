@@ -238,7 +238,16 @@ export function createTestingControlPlane(context: {
 }
 
 function permits(role: Role, { action, object, columns }: Need): boolean {
-  const { tables, functions } = role.permissions;
+  const { tables, functions, channels = [] } = role.permissions;
+  if (object.kind === 'channel' || object.kind === 'any channel') {
+    const name = object.kind === 'channel' ? object.name : undefined;
+    return channels.some(
+      (given) =>
+        (action === 'listen' || action === 'notify') &&
+        given[action] === true &&
+        (given.channel === 'any' || given.channel.name === name),
+    );
+  }
   if (object.kind === 'function') return functions.some((f) => f.schema === object.schema && f.name === object.name);
   if (object.kind !== 'table') return false;
   const table = tables.find((t) => t.schema === object.schema && t.name === object.name);

@@ -130,6 +130,8 @@ export type GatewayEvent =
       readonly statements: number;
       readonly bytesIn: number;
       readonly bytesOut: number;
+      /** How many notifications of channels it listened to it was sent; missing when none. */
+      readonly notifications?: number;
     }
   /** Something on a target needs a person: a login that can't be dropped, a role that can't be made what it says. */
   | { readonly kind: 'target.alarm'; readonly resource: ResourceName; readonly what: string; readonly detail: string }

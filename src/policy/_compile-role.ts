@@ -1,7 +1,7 @@
 /** A role of the configuration as Cedar policies: one permit for each action on each object, and nothing else. */
-import type { Columns, Role, TablePermission } from '#core/role.ts';
+import type { ChannelPermission, Columns, Role, TablePermission } from '#core/role.ts';
 import type { PgAction } from '#sql/needs.ts';
-import { cedarString, formatObjectName } from './_names.ts';
+import { cedarString, formatChannel, formatObjectName } from './_names.ts';
 
 export type GeneratedPolicy = { readonly id: string; readonly action: PgAction; readonly text: string };
 
@@ -20,6 +20,9 @@ export function compileRole(role: Role): readonly GeneratedPolicy[] {
       if (table[action] === true) policies.push(permit(role, action, 'PG::Table', table, 'all'));
   }
   for (const name of role.permissions.functions) policies.push(permit(role, 'call', 'PG::Function', name, 'all'));
+  for (const permission of role.permissions.channels ?? [])
+    for (const action of ['listen', 'notify'] as const)
+      if (permission[action] === true) policies.push(permitChannel(role, action, permission.channel));
   return policies;
 }
 
@@ -38,4 +41,21 @@ function permit(
     columns === 'all' ? '' : ` when { [${columns.map(cedarString).join(', ')}].containsAll(context.columns) }`;
   const text = `permit (principal in Role::${cedarString(role.name)}, action == PG::Action::"${action}", resource == ${uid})${when};`;
   return { id, action, text };
+}
+
+function permitChannel(
+  role: Role,
+  action: 'listen' | 'notify',
+  channel: ChannelPermission['channel'],
+): GeneratedPolicy {
+  const name = formatChannel(channel);
+  const resource =
+    channel === 'any'
+      ? `resource is PG::Channel in Resource::${cedarString(role.resource)}`
+      : `resource == PG::Channel::${cedarString(`${role.resource}/${name}`)}`;
+  return {
+    id: `role:${role.name}:${action}:${name}`,
+    action,
+    text: `permit (principal in Role::${cedarString(role.name)}, action == PG::Action::"${action}", ${resource});`,
+  };
 }

@@ -8,7 +8,7 @@ import type { CedarInstances } from './_cedar.ts';
 import { compileRole, type GeneratedPolicy } from './_compile-role.ts';
 import { cureHelp, parseCure } from './_cure.ts';
 import type { PolicyFault, PolicyFile, PolicySet } from './engine.ts';
-import { parseObjectName } from './_names.ts';
+import { parseChannel, parseObjectName } from './_names.ts';
 import { indexOfByte, positionOf } from './_position.ts';
 import { scanPolicies } from './_scan.ts';
 import { schema } from './schema.ts';
@@ -212,6 +212,14 @@ function unknownReference(
       return {
         message: `\`${id}\` names no ${type === 'PG::Table' ? 'table' : 'function'} of a resource`,
         help: 'write `resource/schema.name`, with a part that is not a plain lower-case name in double quotes',
+      };
+  }
+  if (type === 'PG::Channel') {
+    const slash = id.indexOf('/');
+    if (!resources.includes(id.slice(0, Math.max(0, slash))) || parseChannel(id.slice(slash + 1)) === undefined)
+      return {
+        message: `\`${id}\` names no channel of a resource`,
+        help: 'write `resource/channel`, with a name that is not plain lower-case in double quotes',
       };
   }
   return undefined;

@@ -3,6 +3,7 @@
  * lower-case identifier or in double quotes, as in SQL. One spelling for each name, so that two tables never share one and
  * a name can't smuggle in a dot.
  */
+import type { ChannelPermission } from '#core/role.ts';
 import { quoteName } from '#sql/needs.ts';
 
 export type ObjectName = { readonly schema: string; readonly name: string };
@@ -26,6 +27,19 @@ function unquote(match: RegExpExecArray): string {
 
 export function formatObjectName({ schema, name }: ObjectName): string {
   return `${quoteName(schema)}.${quoteName(name)}`;
+}
+
+/** `orders_changed`, `"Orders"`, or `*` for any (a channel of that name is `"*"`); undefined when it is none of them. */
+export function parseChannel(text: string): ChannelPermission['channel'] | undefined {
+  if (text === '*') return 'any';
+  const match = part.exec(text);
+  if (match === null || match[0].length !== text.length) return undefined;
+  const channel = { name: unquote(match) };
+  return formatChannel(channel) === text ? channel : undefined;
+}
+
+export function formatChannel(channel: ChannelPermission['channel']): string {
+  return channel === 'any' ? '*' : quoteName(channel.name);
 }
 
 /** A Cedar string literal. Everything that could end or change it is escaped, so no name can become policy text. */

@@ -9,7 +9,7 @@ import type { Principal } from '#core/principal.ts';
 import type { Resource } from '#core/role.ts';
 import type { Need } from '#sql/needs.ts';
 import type { Compiled, CompiledRole } from './_compile.ts';
-import { formatObjectName } from './_names.ts';
+import { formatChannel, formatObjectName } from './_names.ts';
 import type { Cured, Question, StatementQuestion } from './question.ts';
 
 export type CedarRequest = {
@@ -147,7 +147,13 @@ export function requestForNeed(
   const parents = [uid('Resource', resource.name)];
   let entity: EntityJson;
   if (object.kind === 'database') entity = { uid: uid('PG::Database', resource.name), attrs: { on }, parents };
-  else {
+  else if (object.kind === 'any channel')
+    entity = { uid: uid('PG::Channel', `${resource.name}/${formatChannel('any')}`), attrs: { on }, parents };
+  else if (object.kind === 'channel') {
+    if (object.name.length > maxNameLength) return { because: 'the statement names too long a name' };
+    const id = `${resource.name}/${formatChannel(object)}`;
+    entity = { uid: uid('PG::Channel', id), attrs: { on, name: object.name }, parents };
+  } else {
     const { schema, name } = object;
     if (schema.length > maxNameLength || name.length > maxNameLength)
       return { because: 'the statement names too long a name' };

@@ -27,6 +27,8 @@ export const pgActions: readonly PgAction[] = [
   'ddl',
   'copy',
   'call',
+  'listen',
+  'notify',
   'other',
 ];
 
@@ -76,7 +78,8 @@ function resourceOf({ resource }: PolicyJson): string | undefined {
   const { type, id } = plainUid(within.entity);
   if (type === 'Resource' || type === 'PG::Database') return id;
   // A resource's name has no slash in it.
-  if (type === 'PG::Table' || type === 'PG::Function') return id.slice(0, Math.max(0, id.indexOf('/')));
+  if (type === 'PG::Table' || type === 'PG::Function' || type === 'PG::Channel')
+    return id.slice(0, Math.max(0, id.indexOf('/')));
   return undefined;
 }
 

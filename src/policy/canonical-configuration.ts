@@ -24,6 +24,8 @@ function canonicalRole(role: Role) {
         canonicalTable,
       ),
       functions: byName(role.permissions.functions, (name) => JSON.stringify([name.schema, name.name])),
+      channels:
+        role.permissions.channels && byName(role.permissions.channels, ({ channel }) => JSON.stringify(channel)),
     },
   };
 }

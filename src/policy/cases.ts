@@ -20,7 +20,7 @@ import { parseGroup, parseHandle, type Principal, type PrincipalKind } from '#co
 import type { Need } from '#sql/needs.ts';
 import type { PolicyEngine, PolicyFault } from './engine.ts';
 import { parseCure } from './_cure.ts';
-import { parseObjectName } from './_names.ts';
+import { parseChannel, parseObjectName } from './_names.ts';
 import { pgActions } from './_slice.ts';
 import type { Administered, Cured, Question, StatementQuestion } from './question.ts';
 import { readYaml, type YamlReader } from './_yaml-reader.ts';
@@ -340,7 +340,7 @@ function readStatementContext(yaml: YamlReader, fields: Fields): StatementQuesti
   return { hasWhere, statementClass, statementCount };
 }
 
-/** `select on public.orders (id, status)`, `call on public.refund()`, `ddl on the database`: as `describeNeed` writes them. */
+/** `select on public.orders (id, status)`, `call on public.refund()`, `listen on channel jobs`, `ddl on the database`: as `describeNeed` writes them. */
 function readNeed(yaml: YamlReader, node: Node): Need | undefined {
   const text = yaml.text(node, '`statement`', 5000);
   if (text === undefined) return undefined;
@@ -355,6 +355,12 @@ function readNeed(yaml: YamlReader, node: Node): Need | undefined {
   const rest = match?.[2] ?? '';
   if (action === undefined) return bad();
   if (rest === 'the database') return { action, object: { kind: 'database' }, columns: [] };
+  if (rest === 'any channel') return { action, object: { kind: 'any channel' }, columns: [] };
+  if (rest.startsWith('channel ')) {
+    const channel = parseChannel(rest.slice('channel '.length));
+    if (channel === undefined || channel === 'any') return bad();
+    return { action, object: { kind: 'channel', ...channel }, columns: [] };
+  }
   if (rest.endsWith('()')) {
     const name = parseObjectName(rest.slice(0, -2));
     return name === undefined ? bad() : { action, object: { kind: 'function', ...name }, columns: [] };

@@ -131,6 +131,12 @@ resources:
           public.*: { select: all }
           public.Orders: { selct: all }
         functions: [order_total]
+        channels:
+          Jobs: { listen: true }
+          jobs: {}
+          '"jobs"': { notify: false }
+          '**': { listn: true }
+          '*': { listen: true, notify: true }
 `;
   assert.deepEqual(faultsOf(text), [
     '1:10 `version` must be a whole number from 1 to 1',
@@ -152,6 +158,12 @@ resources:
     '20:11 `public.Orders` is not `schema.name`',
     '20:28 table `public.Orders` has no key `selct`',
     '21:21 `order_total` is not `schema.name`',
+    '23:11 `Jobs` is not a channel',
+    '24:11 channel `jobs` has no permission',
+    '25:11 `"jobs"` is not a channel',
+    '25:31 `notify: false` says nothing',
+    '26:11 `**` is not a channel',
+    '26:19 channel `**` has no key `listn`',
   ]);
 });
 
@@ -335,6 +347,7 @@ test('the canonical form does not depend on order, and on everything else', () =
         ...role,
         permissions: {
           functions: role.permissions.functions.toReversed(),
+          ...(role.permissions.channels && { channels: role.permissions.channels.toReversed() }),
           tables: role.permissions.tables.toReversed().map((table) => ({
             ...table,
             ...(Array.isArray(table.select) ? { select: (table.select as readonly string[]).toReversed() } : {}),
@@ -362,6 +375,7 @@ test('a plan says what is added, changed and removed', () => {
     .replace('max: 4h', 'max: 2h')
     .replace('[id, name, city, country, created_at]', '[id, name, email]')
     .replace('{ select: all, update: all }', '{ select: all, delete: true }')
+    .replace('order_events: { listen: true }', 'order_events: { notify: true }')
     .replace('  fix-orders:', '  repair-orders:')
     .replace('team: shop', 'team: store');
   const outcome = parse(text, [{ name: 'policies/new.cedar', text: '// nothing yet' }]);
@@ -378,6 +392,8 @@ test('a plan says what is added, changed and removed', () => {
       details: [
         '~ max: 4h → 2h',
         '~ select on public.customers: city, country, created_at, id, name → email, id, name',
+        '+ notify on channel order_events',
+        '- listen on channel order_events',
       ],
     },
   ]);

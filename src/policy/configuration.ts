@@ -8,6 +8,7 @@ import { parseResourceName, type ResourceName, type RoleName } from '#core/ids.t
 import { formatDuration, hours, minutes, parseDuration, seconds, type Duration } from '#core/instant.ts';
 import { parseGroup } from '#core/principal.ts';
 import type {
+  ChannelPermission,
   Columns,
   Configuration,
   FunctionPermission,
@@ -18,7 +19,7 @@ import type {
 } from '#core/role.ts';
 import { isHost, isLoopback, isNetwork, parseAddress, type Address } from './address.ts';
 import type { PolicyEngine, PolicyFault, PolicyFile } from './engine.ts';
-import { parseObjectName, type ObjectName } from './_names.ts';
+import { parseChannel, parseObjectName, type ObjectName } from './_names.ts';
 import { readYaml, type YamlReader } from './_yaml-reader.ts';
 
 /** No role lasts longer than this: access that is needed every day for weeks is standing access. */
@@ -327,7 +328,7 @@ function readRole(yaml: YamlReader, resource: ResourceName, key: string, keyNode
   const fields = yaml.record(
     node,
     `role \`${key}\``,
-    ['description', 'max', 'request', 'approve', 'statement-timeout', 'connections', 'tables', 'functions'],
+    ['description', 'max', 'request', 'approve', 'statement-timeout', 'connections', 'tables', 'functions', 'channels'],
     ['max', 'request', 'approve'],
   );
   if (fields === undefined) return undefined;
@@ -346,8 +347,9 @@ function readRole(yaml: YamlReader, resource: ResourceName, key: string, keyNode
   const count = approve?.count === undefined ? 1 : yaml.wholeNumber(approve.count, '`count`', 1, mostApprovers);
   const tables = readTables(yaml, fields.tables);
   const functions = readFunctions(yaml, fields.functions);
-  if (fields.tables === undefined && fields.functions === undefined)
-    yaml.fault(keyNode, `role \`${key}\` gives nothing`, 'name `tables` or `functions`');
+  const channels = fields.channels === undefined ? undefined : readChannels(yaml, fields.channels);
+  if (fields.tables === undefined && fields.functions === undefined && fields.channels === undefined)
+    yaml.fault(keyNode, `role \`${key}\` gives nothing`, 'name `tables`, `functions` or `channels`');
   const description = fields.description === undefined ? '' : yaml.text(fields.description, '`description`');
   if (name === undefined || maxDuration === undefined || statementTimeout === undefined) return undefined;
   if (maxConnections === undefined || requesters === undefined || approvers === undefined) return undefined;
@@ -358,7 +360,7 @@ function readRole(yaml: YamlReader, resource: ResourceName, key: string, keyNode
     resource,
     description,
     maxDuration,
-    permissions: { tables, functions },
+    permissions: { tables, functions, ...present({ channels }) },
     statementTimeout,
     maxConnections,
     requesters: { groups: requesters },
@@ -425,12 +427,10 @@ function readTables(yaml: YamlReader, node: Node | undefined): readonly TablePer
       insert: readColumns(yaml, fields?.insert, '`insert`'),
       update: readColumns(yaml, fields?.update, '`update`'),
     };
-    const whole = (key: 'delete' | 'truncate'): true | undefined => {
-      const said = yaml.truth(fields?.[key], `\`${key}\``);
-      if (said === false) yaml.fault(fields?.[key], `\`${key}: false\` says nothing`, 'leave it out');
-      return said === true ? said : undefined;
+    const rest = {
+      delete: readTrue(yaml, fields?.delete, 'delete'),
+      truncate: readTrue(yaml, fields?.truncate, 'truncate'),
     };
-    const rest = { delete: whole('delete'), truncate: whole('truncate') };
     if (name === undefined || fields === undefined) sound = false;
     else tables.push({ ...name, ...present({ ...columns, ...rest }) });
   }
@@ -480,6 +480,42 @@ function readFunctions(yaml: YamlReader, node: Node | undefined): readonly Funct
     else functions.push(name);
   }
   return functions;
+}
+
+const channelKeys = ['listen', 'notify'] as const;
+
+function readChannels(yaml: YamlReader, node: Node): readonly ChannelPermission[] | undefined {
+  const entries = yaml.entries(node, '`channels`');
+  if (entries === undefined) return undefined;
+  const channels: ChannelPermission[] = [];
+  for (const { key, keyNode, value } of entries) {
+    const what = `channel \`${key}\``;
+    const channel = parseChannel(key);
+    if (channel === undefined)
+      yaml.fault(
+        keyNode,
+        `\`${key}\` is not a channel`,
+        'a plain lower-case name, any other in double quotes as in SQL, or `*` for every channel',
+      );
+    else if (channel !== 'any' && new TextEncoder().encode(channel.name).length > 63)
+      yaml.fault(keyNode, `\`${key}\` is too long for PostgreSQL`);
+    const fields = yaml.record(value ?? keyNode, what, channelKeys);
+    if (fields !== undefined && yaml.entries(value, what)?.length === 0)
+      yaml.fault(keyNode, `${what} has no permission`, 'name one of `listen`, `notify`');
+    const permission = {
+      listen: readTrue(yaml, fields?.listen, 'listen'),
+      notify: readTrue(yaml, fields?.notify, 'notify'),
+    };
+    if (channel !== undefined && fields !== undefined) channels.push({ channel, ...present(permission) });
+  }
+  return channels;
+}
+
+/** A permission that is there or isn't. */
+function readTrue(yaml: YamlReader, node: Node | undefined, key: string): true | undefined {
+  const said = yaml.truth(node, `\`${key}\``);
+  if (said === false) yaml.fault(node, `\`${key}: false\` says nothing`, 'leave it out');
+  return said === true ? said : undefined;
 }
 
 function readObjectName(yaml: YamlReader, text: string, node: Node): ObjectName | undefined {

@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import type { GrantId, PrincipalId, RequestId, ResourceName, RoleName, SessionId } from '#core/ids.ts';
 import { hours, type Instant } from '#core/instant.ts';
 import type { Principal } from '#core/principal.ts';
-import type { Columns, TablePermission } from '#core/role.ts';
+import type { ChannelPermission, Columns, Role, TablePermission } from '#core/role.ts';
 import type { Need, PgAction } from '#sql/needs.ts';
 import {
   configuration,
@@ -50,6 +50,11 @@ const onDatabase = (action: PgAction): Need => ({ action, object: { kind: 'datab
 const call = (name: string, schema = 'public'): Need => ({
   action: 'call',
   object: { kind: 'function', schema, name },
+  columns: [],
+});
+const onChannel = (action: PgAction, name?: string): Need => ({
+  action,
+  object: name === undefined ? { kind: 'any channel' } : { kind: 'channel', name },
   columns: [],
 });
 
@@ -238,6 +243,34 @@ test('INVARIANT 7: judged is the exact name: case, quotes and dots make another 
   assert.equal(may('public', 'e\u0301', ['Ü']), 'deny');
 });
 
+test('INVARIANT 1: a channel is given by its name or with all others, for listening and notifying apart', async () => {
+  const channels = (name: string, ...given: readonly ChannelPermission[]) =>
+    role(`orders/${name}`, { permissions: { tables: [], functions: [], channels: given } });
+  const star = channels('star', { channel: { name: '*' }, listen: true, notify: true });
+  const named = channels('named', { channel: { name: 'Jobs' }, listen: true });
+  const any = channels('any', { channel: 'any', notify: true });
+  const never =
+    '@id("ours:never") forbid (principal, action == PG::Action::"notify", resource == PG::Channel::"orders/payroll");';
+  const engine = await engineWith(configuration([star, named, any], { 'x.cedar': never }));
+  const may = (one: Role, action: PgAction, name?: string) =>
+    statement(engine, [onChannel(action, name)], { role: one.name }).kind === 'allow';
+  assert.deepEqual(
+    [may(named, 'listen', 'Jobs'), may(named, 'listen', 'jobs'), may(named, 'notify', 'Jobs'), may(named, 'listen')],
+    [true, false, false, false],
+  );
+  assert.deepEqual(
+    [may(star, 'listen', '*'), may(star, 'listen', 'jobs'), may(star, 'listen'), may(star, 'notify')],
+    [true, false, false, false],
+  );
+  assert.deepEqual(
+    [may(any, 'notify', 'jobs'), may(any, 'notify'), may(any, 'listen', 'jobs'), may(any, 'notify', 'payroll')],
+    [true, true, false, false],
+  );
+  const ask = { principal: everything, resource: 'orders' as ResourceName, context };
+  assert.deepEqual(engine.rolesThatGive({ ...ask, needs: [onChannel('notify', 'jobs')] }), [any.name]);
+  assert.deepEqual(engine.rolesThatGive({ ...ask, needs: [onChannel('listen', 'Jobs')] }), [named.name]);
+});
+
 test('INVARIANT 7: no name of a table, column or function becomes policy text', async () => {
   const hostile = [
     'x"); permit(principal, action, resource); //',
@@ -255,6 +288,7 @@ test('INVARIANT 7: no name of a table, column or function becomes policy text', 
     permissions: {
       tables: hostile.map((name): TablePermission => ({ schema: name, name, select: [name], update: 'all' })),
       functions: hostile.map((name) => ({ schema: name, name })),
+      channels: hostile.map((name) => ({ channel: { name }, listen: true })),
     },
   });
   const engine = await engineWith(configuration([evil]));
@@ -263,6 +297,9 @@ test('INVARIANT 7: no name of a table, column or function becomes policy text', 
     assert.equal(ask(need('select', name, [name], name)), 'allow', JSON.stringify(name));
     assert.equal(ask(need('select', name, [`${name}x`], name)), 'deny', JSON.stringify(name));
     assert.equal(ask(need('delete', name, [], name)), 'deny', JSON.stringify(name));
+    assert.equal(ask(onChannel('listen', name)), 'allow', JSON.stringify(name));
+    assert.equal(ask(onChannel('notify', name)), 'deny', JSON.stringify(name));
+    assert.equal(ask(onChannel('listen')), 'deny', JSON.stringify(name));
     assert.equal(ask(need('select', 'orders', ['id'])), 'deny', JSON.stringify(name));
   }
 });

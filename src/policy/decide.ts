@@ -17,7 +17,7 @@ import type { Need, PgAction } from '#sql/needs.ts';
 import { createCedarInstances, type CedarInstances } from './_cedar.ts';
 import { compile, type Compiled, type CompiledRole, type CompileOutcome } from './_compile.ts';
 import { assumeCured, distinctCures } from './_cure.ts';
-import { formatObjectName } from './_names.ts';
+import { formatChannel, formatObjectName } from './_names.ts';
 import type { Decide, Lockout, PolicyEngine, PolicySet, StatementAnswer } from './engine.ts';
 import { maxNeeds, requestFor, requestForNeed, type CedarRequest, type Refusal } from './_request.ts';
 import type { Cured, Question, StatementQuestion } from './question.ts';
@@ -287,8 +287,9 @@ function createJudge(compiled: Compiled, cedar: CedarInstances, prefix: 'live' |
         if (found.length >= limit) break;
         // Cheap first: what the role itself doesn't list can only come from a written policy.
         const plausible =
-          needs.some((need) => policies.some(({ id }) => id === `role:${role.name}:${generatedFor(need)}`)) ||
-          mentioned(role.name);
+          needs
+            .flatMap(generatedFor)
+            .some((permit) => policies.some(({ id }) => id === `role:${role.name}:${permit}`)) || mentioned(role.name);
         if (!plausible) continue;
         if (!mayRequest(principal, role)) continue;
         if (decideStatement({ action: 'statement', principal, role: role.name, needs, context }).kind !== 'deny')
@@ -364,9 +365,21 @@ function freeSlot(parsed: Map<string, string>, prefix: string): string {
   return oldest[1];
 }
 
-/** The last part of the id of the permit that a role would have for this need. */
-function generatedFor({ action, object }: Need): string {
-  return object.kind === 'database' ? `${action}:` : `${action}:${formatObjectName(object)}`;
+/** The last part of the ids of the permits that a role would have for this need. */
+function generatedFor({ action, object }: Need): readonly string[] {
+  switch (object.kind) {
+    case 'table':
+    case 'function':
+      return [`${action}:${formatObjectName(object)}`];
+    case 'channel':
+      return [`${action}:${formatChannel(object)}`, `${action}:${formatChannel('any')}`];
+    case 'any channel':
+      return [`${action}:${formatChannel('any')}`];
+    case 'database':
+      return [];
+    default:
+      return object satisfies never;
+  }
 }
 
 /** How much a role gives: the fewer permits the narrower. */

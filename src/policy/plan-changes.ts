@@ -1,7 +1,7 @@
 /** What applying a configuration would change, in words for people who have to say yes to it. */
 import { formatDuration } from '#core/instant.ts';
 import type { Columns, Configuration, Resource, Role } from '#core/role.ts';
-import { formatObjectName } from './_names.ts';
+import { formatChannel, formatObjectName } from './_names.ts';
 
 export type PlannedChange = {
   readonly what: 'resource' | 'role' | 'policy';
@@ -103,6 +103,10 @@ function roleLines(role: Role): readonly string[] {
       if (table[action] === true) lines.push(`${action} on ${name}`);
   }
   for (const name of role.permissions.functions) lines.push(`call of ${formatObjectName(name)}`);
+  for (const { channel, ...permission } of role.permissions.channels ?? [])
+    for (const action of ['listen', 'notify'] as const)
+      if (permission[action] === true)
+        lines.push(`${action} on ${channel === 'any' ? 'any channel' : `channel ${formatChannel(channel)}`}`);
   return lines;
 }
 

@@ -50,6 +50,12 @@ const call = (name: string): Need => ({
 });
 const database = (action: Need['action']): Need => ({ action, object: { kind: 'database' }, columns: [] });
 
+const channel = (action: 'listen' | 'notify', name: string): Need => ({
+  action,
+  object: { kind: 'channel', name },
+  columns: [],
+});
+
 const administered: readonly Administered[] = ['principals', 'configuration', 'grants', 'sessions', 'authenticators'];
 const needs: readonly (readonly [string, readonly Need[], boolean?])[] = [
   ['nothing (begin)', []],
@@ -70,6 +76,10 @@ const needs: readonly (readonly [string, readonly Need[], boolean?])[] = [
   ['truncate orders', [table('truncate', 'public.orders')]],
   ['call order_total', [call('order_total')]],
   ['call refund', [call('refund')]],
+  ['listen to order_events', [channel('listen', 'order_events')]],
+  ['listen to another channel', [channel('listen', 'payroll')]],
+  ['notify order_events', [channel('notify', 'order_events')]],
+  ['notify a channel unknown before', [{ action: 'notify', object: { kind: 'any channel' }, columns: [] }]],
   ['ddl', [database('ddl')]],
   ['copy program', [database('copy')]],
   ['other', [database('other')]],

@@ -88,6 +88,8 @@ namespace PG {
   // Named "resource/schema.table"; a part that isn't a plain lower-case name is in double quotes, as in SQL.
   entity Table in [Resource] = { on: Resource, schema: String, name: String };
   entity Function in [Resource] = { on: Resource, schema: String, name: String };
+  // Of \`listen\` and \`notify\`. Named "resource/channel"; "resource/*" is the one of which only the run will show which it is.
+  entity Channel in [Resource] = { on: Resource, name?: String };
   // Named as its resource is.
   entity Database in [Resource] = { on: Resource };
 
@@ -116,6 +118,7 @@ namespace PG {
   action ddl in [destructive] appliesTo { principal: User, resource: [Table, Function, Database], context: Statement };
   action copy appliesTo { principal: User, resource: [Table, Database], context: Statement };
   action call appliesTo { principal: User, resource: [Function, Database], context: Statement };
+  action listen, notify appliesTo { principal: User, resource: Channel, context: Statement };
   action other in [destructive] appliesTo { principal: User, resource: [Table, Function, Database], context: Statement };
 }
 `;

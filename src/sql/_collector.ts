@@ -5,6 +5,8 @@ import type { Need, PgAction, PgObject } from './needs.ts';
 export type Collector = {
   readonly onTable: (action: PgAction, relation: Relation, columns: readonly string[]) => void;
   readonly onDatabase: (action: PgAction) => void;
+  /** Undefined: which one it is isn't known. */
+  readonly onChannel: (action: 'listen' | 'notify', name: string | undefined) => void;
   /** The function is called by name; `needsCall` unless it is harmless. */
   readonly calls: (called: FunctionName, needsCall: boolean) => void;
   /** What is done is dangerous in itself, whoever may do it. */
@@ -29,7 +31,7 @@ export function createCollector(): Collector {
 
   function add(action: PgAction, object: PgObject, columns: readonly string[]): void {
     // NUL can't be part of a name, so the key is unambiguous.
-    const key = [action, object.kind, ...(object.kind === 'database' ? [] : [object.schema, object.name])].join('\0');
+    const key = [action, ...Object.values(object)].join('\0');
     let entry = found.get(key);
     if (entry === undefined) {
       entry = { action, object, columns: new Set() };
@@ -41,6 +43,8 @@ export function createCollector(): Collector {
   return {
     onTable: (action, { schema, name }, columns) => add(action, { kind: 'table', schema, name }, columns),
     onDatabase: (action) => add(action, { kind: 'database' }, []),
+    onChannel: (action, name) =>
+      add(action, name === undefined ? { kind: 'any channel' } : { kind: 'channel', name }, []),
     calls({ schema, name }, needsCall) {
       functions.add(`${schema}.${name}`);
       if (needsCall) add('call', { kind: 'function', schema, name }, []);

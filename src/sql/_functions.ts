@@ -108,6 +108,11 @@ function judgeRoutine(call: Call, routine: Routine): void {
     judgeSetConfig(call);
     return;
   }
+  if (schema === 'pg_catalog' && name === 'pg_notify') {
+    collector.calls(routine, false);
+    collector.onChannel('notify', stringLiteral(args[0]));
+    return;
+  }
   const harmless = isHarmless(routine);
   collector.calls(routine, !harmless);
   if (!harmless) collector.danger();

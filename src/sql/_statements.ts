@@ -94,7 +94,6 @@ export const dangerous: Readonly<Partial<Record<Kind, readonly [tag: string, bec
   DropdbStmt: ['DROP DATABASE', changesServer],
   GrantRoleStmt: ['GRANT ROLE', changesRoles],
   ImportForeignSchemaStmt: ['IMPORT FOREIGN SCHEMA', reachesOut],
-  ListenStmt: ['LISTEN', 'what other sessions send would reach this one without being judged'],
   LoadStmt: ['LOAD', reachesOut],
   ReassignOwnedStmt: ['REASSIGN OWNED', changesRoles],
   SecLabelStmt: ['SECURITY LABEL', changesRoles],

@@ -88,7 +88,9 @@ const tags: Readonly<Partial<Record<string, string>>> = {
   LockStmt: 'LOCK TABLE',
   CreateTableAsStmt: 'SELECT',
   ViewStmt: 'CREATE VIEW',
+  ListenStmt: 'LISTEN',
   NotifyStmt: 'NOTIFY',
+  UnlistenStmt: 'UNLISTEN',
 };
 
 export function walkStatement(node: Node, place: Place, prepared: Prepared): Walked {
@@ -189,10 +191,12 @@ export function walkStatement(node: Node, place: Place, prepared: Prepared): Wal
       return { tag: 'DISCARD', class: 'session', ...(all ? { deallocates: 'all' } : {}) };
     }
     case 'UnlistenStmt':
-      return { tag: 'UNLISTEN', class: 'session' };
+      return { tag, class: 'session' };
+    case 'ListenStmt':
+      collector.onChannel('listen', as(node, kind)?.conditionname ?? '');
+      return { tag, class: 'session' };
     case 'NotifyStmt':
-      // The statement does what the function does.
-      collector.calls({ schema: 'pg_catalog', name: 'pg_notify' }, true);
+      collector.onChannel('notify', as(node, kind)?.conditionname ?? '');
       return { tag };
     default:
       return walkByTable(node);

@@ -9,13 +9,28 @@
  * by default.
  */
 
-export type PgAction = 'select' | 'insert' | 'update' | 'delete' | 'truncate' | 'ddl' | 'copy' | 'call' | 'other';
+export type PgAction =
+  | 'select'
+  | 'insert'
+  | 'update'
+  | 'delete'
+  | 'truncate'
+  | 'ddl'
+  | 'copy'
+  | 'call'
+  | 'listen'
+  | 'notify'
+  | 'other';
 
 export type PgObject =
   /** A table, partitioned or foreign table, view, materialized view or sequence. */
   | { readonly kind: 'table'; readonly schema: string; readonly name: string }
   /** A function, procedure, aggregate or window function; all its overloads at once. */
   | { readonly kind: 'function'; readonly schema: string; readonly name: string }
+  /** What `listen` and `notify` name. It isn't in the catalogue: a channel exists because somebody uses it. */
+  | { readonly kind: 'channel'; readonly name: string }
+  /** `pg_notify($1, …)`: which channel it will be isn't known before it runs. */
+  | { readonly kind: 'any channel' }
   /** What concerns no one table: ddl, `copy … program`, everything that is `other`. */
   | { readonly kind: 'database' };
 
@@ -122,6 +137,10 @@ export function describeNeed(need: Need): string {
     }
     case 'function':
       return `${action} on ${quoteName(object.schema)}.${quoteName(object.name)}()`;
+    case 'channel':
+      return `${action} on channel ${quoteName(object.name)}`;
+    case 'any channel':
+      return `${action} on any channel`;
     case 'database':
       return `${action} on the database`;
     default:

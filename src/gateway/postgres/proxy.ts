@@ -78,7 +78,8 @@ export function startProxy(options: {
     const { bytesIn, bytesOut } = link;
     const { statements } = exchange;
     const said = reason === 'client_closed' ? {} : { message: message ?? endedMessage(session, reason, clock.now()) };
-    journal.append({ kind: 'session.ended', on: ref, reason, ...said, statements, bytesIn, bytesOut });
+    const heard = targetSide.notifications === 0 ? {} : { notifications: targetSide.notifications };
+    journal.append({ kind: 'session.ended', on: ref, reason, ...said, statements, bytesIn, bytesOut, ...heard });
     journal.flush();
     const closeTarget = () => {
       if (!target.isClosed) target.write(encodeTerminate());

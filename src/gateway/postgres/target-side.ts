@@ -9,6 +9,7 @@ import {
   decodeCommandComplete,
   decodeDataRow,
   decodeErrorFields,
+  decodeNotification,
   decodeParameterDescription,
   decodeParameterStatus,
   decodeReadyForQuery,
@@ -17,11 +18,13 @@ import {
 import type { ClientSide } from './client-side.ts';
 import type { Outcome, Pending, Prepared, Run } from './exchange.ts';
 import { namesBecome, unknownNames, type Link } from './link.ts';
+import { Notifications } from './notifications.ts';
 
 const pass = 0;
 const swallow = 1;
 const replace = 2;
-type Step = typeof pass | typeof swallow | typeof replace;
+const wait = 3;
+type Step = typeof pass | typeof swallow | typeof replace | typeof wait;
 
 /** Messages that are looked into are whole before they go on; a longer one is none that we know. */
 const maxWhole = 4 << 20;
@@ -34,9 +37,13 @@ export class TargetSide {
   #passing = 0;
   #replacement: Buffer | undefined;
   #frameDone: (() => void) | undefined;
+  readonly #notifications: Notifications;
+  /** The next message can't pass before something about it is known. */
+  #isWaiting = false;
 
   constructor(link: Link, clientSide: ClientSide) {
     this.#link = link;
+    this.#notifications = new Notifications(link, () => this.#goOn());
     this.#clientSide = clientSide;
   }
 
@@ -58,7 +65,21 @@ export class TargetSide {
       return false;
     }
     link.target.lendTo(link.client);
-    return !link.client.isCongested;
+    return !this.#isWaiting && !link.client.isCongested;
+  }
+
+  /** How many notifications reached the client. */
+  get notifications(): number {
+    return this.#notifications.count;
+  }
+
+  #goOn(): void {
+    const { target, isMarked } = this.#link;
+    const carry = this.#carry;
+    if (isMarked || target.isClosed || carry === undefined) return;
+    this.#carry = undefined;
+    this.#link.bytesOut -= carry.length;
+    if (this.chunk(carry, carry.length)) target.resume();
   }
 
   /** Calls back as soon as no message is half sent to the client, so that another can follow. */
@@ -102,6 +123,8 @@ export class TargetSide {
         break;
       }
       const step = this.#message(type, new MessageReader(buffer, at + headerLength, at + length));
+      this.#isWaiting = step === wait;
+      if (step === wait) break;
       if (step !== pass) {
         forward(at);
         if (this.#replacement !== undefined) client.write(this.#replacement);
@@ -177,8 +200,16 @@ export class TargetSide {
           link.end('protocol_violation', 'sallyport: client_encoding must stay UTF8');
         return pass;
       }
-      case backend.noticeResponse:
       case backend.notificationResponse:
+        switch (this.#notifications.admit(decodeNotification(body).channel)) {
+          case true:
+            return pass;
+          case false:
+            return swallow;
+          default:
+            return wait;
+        }
+      case backend.noticeResponse:
       case backend.copyOutResponse:
       case backend.copyDone:
         return pass;
@@ -336,7 +367,6 @@ function isPassedUnseen(type: number): boolean {
     case backend.dataRow:
     case backend.copyData:
     case backend.noticeResponse:
-    case backend.notificationResponse:
       return true;
     default:
       return false;

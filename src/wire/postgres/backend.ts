@@ -97,6 +97,19 @@ export function decodeParameterStatus(body: MessageReader): { readonly name: str
   return { name, value };
 }
 
+/** NotificationResponse: what `notify` of another session, or of this one, has sent. */
+export function decodeNotification(body: MessageReader): {
+  readonly processId: number;
+  readonly channel: string;
+  readonly payload: string;
+} {
+  const processId = body.int32();
+  const channel = body.cstring();
+  const payload = body.cstring();
+  body.end();
+  return { processId, channel, payload };
+}
+
 export function encodeBackendKeyData(processId: number, secretKey: Uint8Array): Buffer {
   return new MessageWriter().begin('K').int32(processId).bytes(secretKey).finish().toBuffer();
 }
