@@ -16,6 +16,15 @@ export const lineHead = 65;
 
 export const chain = (previous: string, json: string): string => hash('sha256', previous + json, 'hex');
 
+/**
+ * The same for JSON that stands at `[at, end)` of a buffer, in front of which its line's head is still free: nothing is put
+ * together only to be hashed.
+ */
+export function chainAt(buffer: Buffer, at: number, end: number, previous: string): string {
+  buffer.write(previous, at - previous.length, 'latin1');
+  return hash('sha256', buffer.subarray(at - previous.length, end), 'hex');
+}
+
 export const headerLine = (first: number, previous: string): string =>
   `${JSON.stringify({ journal: 1, first, previous })}\n`;
 

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { hash } from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -7,6 +8,7 @@ import fc from 'fast-check';
 import { parseInstant, type Instant } from '#core/instant.ts';
 import type { ResourceName } from '#core/ids.ts';
 import { createTestingDisk } from './_testing-disk.ts';
+import { chain, chainAt } from './_segment.ts';
 import { Journal, type JournalOptions } from './journal.ts';
 import { openJournalDisk } from './journal-disk.ts';
 import type { GatewayEvent, JournalRecord } from './records.ts';
@@ -208,4 +210,80 @@ test('the shipper delivers each record once and in order to a control plane that
   );
   await shipper[Symbol.asyncDispose]();
   await journal[Symbol.asyncDispose]();
+});
+
+test('INVARIANT 6: whoever waits for the end of the turn is called after one write of all, and told when it failed', async () => {
+  const disk = createTestingDisk();
+  let writes = 0;
+  const counted = {
+    ...disk,
+    open(name: string) {
+      const file = disk.open(name);
+      return {
+        ...file,
+        append: (bytes: Buffer, from: number, length: number) => {
+          writes += 1;
+          return file.append(bytes, from, length);
+        },
+      };
+    },
+  };
+  const journal = open({ disk: counted });
+  const name = disk.list()[0] ?? '';
+  const turn = (count: number) =>
+    new Promise<{ ok: boolean; last: string }[]>((resolve) => {
+      const told: { ok: boolean; last: string }[] = [];
+      for (let i = 1; i <= count; i += 1) {
+        journal.append(event(`statement ${i} of ${count}`));
+        journal.afterWrite({
+          written(ok) {
+            told.push({ ok, last: disk.bytes(name).toString().trimEnd().split('\n').at(-1)?.slice(65) ?? '' });
+            if (told.length === count) resolve(told);
+          },
+        });
+      }
+    });
+  writes = 0;
+  for (const { ok, last } of await turn(20)) {
+    assert.ok(ok);
+    // The last of all is in the file before the first is told.
+    assert.match(last, /statement 20 of 20/);
+  }
+  assert.equal(writes, 1);
+  disk.room = 100;
+  for (const { ok } of await turn(3)) assert.equal(ok, false);
+  assert.equal(journal.state, 'failed');
+  disk.room = Infinity;
+  assert.ok(journal.retry());
+  await durable(journal);
+  assert.equal(takeAll(journal).length, 23);
+  await journal[Symbol.asyncDispose]();
+});
+
+test('more than fits the buffer within one turn is written before it ends, and nothing is lost', async () => {
+  const disk = createTestingDisk();
+  const journal = open({ disk, segmentBytes: 300_000 });
+  const sizes = Array.from({ length: 40 }, (_, i) => (i % 5 === 0 ? 400_000 : 9000) + i);
+  for (const size of sizes) assert.ok(journal.append(event('é'.repeat(size))) > 0);
+  assert.ok(journal.flush());
+  await durable(journal);
+  assert.deepEqual(
+    details(takeAll(journal)).map((detail) => detail.length),
+    sizes,
+  );
+  await journal[Symbol.asyncDispose]();
+  const again = open({ disk });
+  assert.equal(again.lastNumber, 40, 'the chain holds');
+});
+
+test('a line made in place is the same as one made of strings', () => {
+  fc.assert(
+    fc.property(fc.string({ unit: 'binary', maxLength: 20 }), fc.string({ maxLength: 9 }), (detail, previous) => {
+      const json = JSON.stringify(event(detail));
+      const before = hash('sha256', previous, 'hex');
+      const buffer = Buffer.alloc(1000);
+      const end = 100 + buffer.write(json, 100);
+      assert.equal(chainAt(buffer, 100, end, before), chain(before, json));
+    }),
+  );
 });

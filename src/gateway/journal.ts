@@ -2,17 +2,27 @@
  * The journal: the gateway's local append-only file. What happens in a session is written here before the target sees
  * it (INVARIANT 6), numbered and chained, and shipped from here to the control plane, which puts it into the log.
  *
- * `append` numbers a record and puts it into a buffer; `flush` writes the buffer with one call and must have answered
- * true before the bytes it is about are forwarded. `fdatasync` follows for groups of writes; whoever wants to wait for it
- * (`strict`) asks `whenDurable`. Only durable records are shipped: a number that the control plane has must never be
- * given again after a power cut.
+ * `append` numbers a record and puts it into a buffer. Before the bytes it is about are forwarded the buffer must have been
+ * written: at once by `flush`, or by one write for all sessions at the end of the event loop's turn, after which whoever
+ * has asked by `afterWrite` is called. Records that nobody waits for go along with the next write, or with one within
+ * `syncEveryMs`. `fdatasync` follows for groups of writes; whoever wants to wait for it (`strict`) asks `whenDurable`.
+ * Only durable records are shipped: a number that the control plane has must never be given again after a power cut.
  *
  * When a write fails the journal is `failed`: nothing is forwarded, sessions are cut and refused, and the write is tried
  * again each second. A failed fdatasync is final until restart, since the kernel may have dropped what it could not write.
  * When too much waits to be shipped it is `full`: statements wait until there is room.
  */
 import type { Clock } from '#core/instant.ts';
-import { chain, headerLine, isSegmentName, noHash, parseLine, scanSegment, segmentName } from './_segment.ts';
+import {
+  chainAt,
+  headerLine,
+  isSegmentName,
+  lineHead,
+  noHash,
+  parseLine,
+  scanSegment,
+  segmentName,
+} from './_segment.ts';
 import type { JournalDisk, JournalFile } from './journal-disk.ts';
 import type { GatewayEvent, JournalRecord } from './records.ts';
 
@@ -39,6 +49,15 @@ type Segment = {
 };
 export type JournalState = 'open' | 'full' | 'failed';
 
+/** Whoever has bytes to forward when what they are about has been written. */
+export type Waiting = {
+  /** `ok` false: it could not be written, and nothing of it may be forwarded. Must not throw. */
+  readonly written: (ok: boolean) => void;
+};
+
+/** How much is gathered within one turn of the event loop before it is written all the same. */
+const maxGathered = 262_144;
+
 export class JournalCorrupt extends Error {
   readonly code = 'journal_corrupt';
 }
@@ -49,19 +68,22 @@ export class Journal {
   readonly #segments: Segment[] = [];
   #next = 1;
   #hash = noHash;
-  #lines: string[] = [];
-  #bufferedBytes = 0;
+  /** Lines that are not in the file yet: the first `#end` bytes. */
+  #buffer = Buffer.allocUnsafeSlow(maxGathered + 16_384);
+  #end = 0;
   #written = 0;
   #writtenHash = noHash;
   #durable = 0;
   #unshippedBytes = 0;
   #shipAt = { number: 1, segment: 0, offset: 0 };
+  /** Ends of the lines from `#shipAt` on, as far as they have been looked for. */
+  #shipEnds: readonly number[] = [];
   #failed: 'no' | 'write' | 'for_good' = 'no';
   #isFull = false;
   #syncing: Promise<void> | undefined;
   #syncTimer: NodeJS.Timeout | undefined;
   #retryTimer: NodeJS.Timeout | undefined;
-  #flushSoon = false;
+  #waiting: Waiting[] = [];
   #waiters: { readonly number: number; readonly wake: () => void }[] = [];
   #onWritable: (() => void)[] = [];
   #onDurable: () => void = () => {};
@@ -101,44 +123,68 @@ export class Journal {
 
   /** Numbers the event and buffers it. Its number, or 0 when there is no room left for what can't be written. */
   append(event: GatewayEvent): number {
-    if (this.#bufferedBytes > this.#options.maxBufferedBytes) return 0;
+    return this.appendJson(JSON.stringify(event));
+  }
+
+  /** The same for an event that is JSON already. */
+  appendJson(event: string): number {
+    if (this.#end > maxGathered && !this.flush() && this.#end > this.#options.maxBufferedBytes) return 0;
     const number = this.#next;
-    const json = JSON.stringify({ number, at: this.#options.clock.now(), event } satisfies JournalRecord);
-    this.#hash = chain(this.#hash, json);
+    const json = `{"number":${number},"at":${this.#options.clock.now()},"event":${event}}`;
+    // A UTF-16 unit becomes three bytes at most.
+    const buffer = this.#room(lineHead + 1 + json.length * 3);
+    const at = this.#end + lineHead;
+    const end = at + buffer.write(json, at, 'utf8');
+    this.#hash = chainAt(buffer, at, end, this.#hash);
+    buffer.write(this.#hash, this.#end, 'latin1');
+    buffer[at - 1] = 32;
+    buffer[end] = 10;
+    this.#end = end + 1;
     this.#next = number + 1;
-    const line = `${this.#hash} ${json}\n`;
-    this.#lines.push(line);
-    // An upper bound is good enough here, and free.
-    this.#bufferedBytes += line.length * 3;
-    if (!this.#flushSoon) {
-      this.#flushSoon = true;
-      setImmediate(this.#flushLater);
-    }
+    this.#scheduleSync();
     return number;
   }
 
-  readonly #flushLater = (): void => {
-    this.#flushSoon = false;
-    if (!this.#closed) this.flush();
-  };
+  #room(bytes: number): Buffer {
+    const wanted = this.#end + bytes;
+    if (wanted > this.#buffer.length) {
+      const larger = Buffer.allocUnsafeSlow(Math.max(wanted, this.#buffer.length * 2));
+      this.#buffer.copy(larger, 0, 0, this.#end);
+      this.#buffer = larger;
+    }
+    return this.#buffer;
+  }
 
   /** True: every record appended so far is in the file, so what they are about may be forwarded. */
   flush(): boolean {
     if (this.#failed !== 'no') return false;
-    if (this.#lines.length === 0) return true;
-    return this.#write();
+    return this.#end === 0 || (!this.#closed && this.#write());
   }
+
+  /** One write for everybody: `waiting` is called at the end of this turn of the event loop, in the order of the calls. */
+  afterWrite(waiting: Waiting): void {
+    if (this.#waiting.push(waiting) === 1) setImmediate(this.#endOfTurn);
+  }
+
+  readonly #endOfTurn = (): void => {
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    // INVARIANT 6: the write first. Who asks from now on waits for the next one.
+    const ok = this.flush();
+    for (const one of waiting) one.written(ok);
+  };
 
   #write(): boolean {
     try {
       let segment = this.#current();
       if (segment.bytes > this.#options.segmentBytes) segment = this.#rotate();
-      const bytes = Buffer.from(this.#lines.length === 1 ? (this.#lines[0] ?? '') : this.#lines.join(''));
+      const bytes = this.#buffer.subarray(0, this.#end);
       for (let at = 0; at < bytes.length;) at += segment.file.append(bytes, at, bytes.length - at);
-      segment.bytes += bytes.length;
-      this.#unshippedBytes += bytes.length;
-      this.#lines = [];
-      this.#bufferedBytes = 0;
+      segment.bytes += this.#end;
+      this.#unshippedBytes += this.#end;
+      this.#end = 0;
+      // A burst, or what was kept while the disk was full.
+      if (this.#buffer.length > 4 * maxGathered) this.#buffer = Buffer.allocUnsafeSlow(maxGathered + 16_384);
       this.#written = this.#next - 1;
       this.#writtenHash = this.#hash;
     } catch (error) {
@@ -205,7 +251,7 @@ export class Journal {
       return false;
     }
     this.#failed = 'no';
-    if (this.#lines.length > 0 && !this.#write()) return false;
+    if (this.#end > 0 && !this.#write()) return false;
     this.#wakeWriters();
     return true;
   }
@@ -214,8 +260,6 @@ export class Journal {
   whenDurable(number: number, then: () => void): void {
     if (number <= this.#durable) return then();
     this.#waiters.push({ number, wake: then });
-    clearTimeout(this.#syncTimer);
-    this.#syncTimer = undefined;
     this.#startSync();
   }
 
@@ -233,14 +277,17 @@ export class Journal {
   }
 
   #scheduleSync(): void {
+    if (this.#syncing !== undefined || this.#syncTimer !== undefined || this.#closed) return;
     if (this.#waiters.length > 0) return this.#startSync();
-    if (this.#syncing === undefined && this.#syncTimer === undefined)
-      this.#syncTimer = setTimeout(this.#startSync, this.#options.syncEveryMs);
+    this.#syncTimer = setTimeout(this.#startSync, this.#options.syncEveryMs);
   }
 
   readonly #startSync = (): void => {
+    clearTimeout(this.#syncTimer);
     this.#syncTimer = undefined;
-    if (this.#syncing !== undefined || this.#failed === 'for_good' || this.#written === this.#durable) return;
+    if (this.#syncing !== undefined || this.#failed === 'for_good') return;
+    if (this.#end > 0) this.flush();
+    if (this.#written === this.#durable) return;
     const segment = this.#current();
     const number = this.#written;
     const { bytes } = segment;
@@ -253,7 +300,7 @@ export class Journal {
         const ready = this.#waiters.filter((w) => w.number <= number);
         this.#waiters = this.#waiters.filter((w) => w.number > number);
         for (const { wake } of ready) wake();
-        if (this.#written > this.#durable && !this.#closed) this.#scheduleSync();
+        if (this.#written > this.#durable || this.#end > 0) this.#scheduleSync();
       },
       (error: unknown) => {
         this.#syncing = undefined;
@@ -312,41 +359,50 @@ export class Journal {
 
   /** The next durable records that have not been shipped, up to about `maxBytes`; at least one when there is one. */
   unshipped(maxBytes = 256 << 10): readonly JournalRecord[] {
-    return this.#unshippedFrom(maxBytes).map(({ record }) => record);
+    const { bytes, offset, ends } = this.#unshippedLines(maxBytes);
+    let at = this.#shipAt.offset === 0 ? bytes.indexOf(10) + 1 : 0;
+    return ends.map((end) => {
+      const record = parseLine(bytes.toString('utf8', at, end - offset - 1));
+      at = end - offset;
+      return record;
+    });
   }
 
-  #unshippedFrom(maxBytes: number): { readonly record: JournalRecord; readonly end: number }[] {
+  /** `ends`: where in the segment the lines end; `offset`: where in the segment `bytes` begin. */
+  #unshippedLines(maxBytes: number): {
+    readonly bytes: Buffer;
+    readonly offset: number;
+    readonly ends: readonly number[];
+  } {
     for (;;) {
       const segment = this.#segments[this.#shipAt.segment];
-      if (segment === undefined) return [];
+      if (segment === undefined) return { bytes: Buffer.alloc(0), offset: 0, ends: [] };
       const { offset } = this.#shipAt;
       for (let size = maxBytes; ; size *= 4) {
         const want = Math.min(size, segment.durable - offset);
         if (want <= 0) break;
         const bytes = segment.file.read(offset, want);
-        const out: { readonly record: JournalRecord; readonly end: number }[] = [];
-        let at = offset === 0 ? bytes.indexOf(10) + 1 : 0;
-        for (let end = bytes.indexOf(10, at); end >= 0; end = bytes.indexOf(10, at)) {
-          out.push({ record: parseLine(bytes.toString('utf8', at, end)), end: offset + end + 1 });
-          at = end + 1;
-        }
-        if (out.length > 0) return out;
+        const ends: number[] = [];
+        const at = offset === 0 ? bytes.indexOf(10) + 1 : 0;
+        for (let end = bytes.indexOf(10, at); end >= 0; end = bytes.indexOf(10, end + 1)) ends.push(offset + end + 1);
+        this.#shipEnds = ends;
+        if (ends.length > 0) return { bytes, offset, ends };
         if (want === segment.durable - offset) break;
       }
-      if (this.#shipAt.segment + 1 >= this.#segments.length) return [];
+      if (this.#shipAt.segment + 1 >= this.#segments.length) return { bytes: Buffer.alloc(0), offset: 0, ends: [] };
       this.#shipAt = { number: this.#shipAt.number, segment: this.#shipAt.segment + 1, offset: 0 };
     }
   }
 
   /** The control plane has stored everything up to this number: moves on, and removes segments that aren't needed. */
   shipped(upTo: number): void {
-    for (;;) {
-      const batch = this.#unshippedFrom(256 << 10);
-      const done = batch.filter(({ record }) => record.number <= upTo);
-      const last = done.at(-1);
-      if (last === undefined) break;
-      this.#shipAt = { ...this.#shipAt, number: last.record.number + 1, offset: last.end };
-      if (done.length < batch.length) break;
+    while (this.#shipAt.number <= upTo) {
+      // Usually what was handed out just now. Numbers have no gaps, so lines are counted and not read again.
+      if (this.#shipEnds.length === 0 && this.#unshippedLines(256 << 10).ends.length === 0) break;
+      const { number } = this.#shipAt;
+      const count = Math.min(this.#shipEnds.length, upTo - number + 1);
+      this.#shipAt = { ...this.#shipAt, number: number + count, offset: this.#shipEnds[count - 1] ?? 0 };
+      this.#shipEnds = this.#shipEnds.slice(count);
     }
     while (this.#shipAt.segment > 0) {
       const old = this.#segments.shift();
