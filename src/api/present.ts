@@ -130,6 +130,7 @@ export function presentEntry(entry: ShownEntry) {
     subject: entry.subject,
     facts: entry.facts,
     content: entry.content ?? null,
+    transaction: entry.transaction ?? null,
     summary: entry.summary,
   };
 }

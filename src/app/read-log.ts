@@ -24,8 +24,13 @@ export type ShownEntry = {
   readonly facts: Readonly<Record<string, Json>>;
   /** Undefined when there is none, or its key is gone. */
   readonly content: Readonly<Record<string, Json>> | undefined;
+  /** Of an ended statement: its transaction, and what has become of it by now. */
+  readonly transaction: ShownTransaction | undefined;
   readonly summary: string;
 };
+
+export type TransactionState = 'open' | 'committed' | 'rolled_back' | 'unknown';
+type ShownTransaction = { readonly number: string; readonly state: TransactionState };
 
 export type LogAsk = PageAsk & {
   readonly scope: 'mine' | 'all';
@@ -153,12 +158,17 @@ async function show(ctx: AppContext, rows: readonly Row[]): Promise<readonly Sho
     ctx,
     opened.map(({ entry }) => entry),
   );
+  const transactions = await endsOfTransactions(
+    ctx,
+    opened.map(({ entry }) => entry),
+  );
   const handles = await readHandles(ctx.db, [...people]);
   return opened.map(({ row, entry, content }) => {
     const begun = said.get(statementKey(entry));
     const whole = begun === undefined ? content : { ...begun, ...content };
     const actor: ShownEntry['actor'] = isPerson(entry.actor) ? handles(entry.actor) : entry.actor;
     const subject = parseId('principal', entry.subjects['principal']);
+    const transaction = transactionOf(entry, transactions);
     return {
       index: row.leaf_index ?? undefined,
       id: entry.id,
@@ -168,8 +178,10 @@ async function show(ctx: AppContext, rows: readonly Row[]): Promise<readonly Sho
       subject: entry.subjects,
       facts: entry.public,
       content: whole,
+      transaction,
       summary: summaryOf({
         entry,
+        transaction,
         title: factsOf(entry.kind).title,
         content: whole,
         who: typeof actor === 'string' ? actor : actor.handle,
@@ -222,6 +234,48 @@ async function beginnings(
     if (entry !== undefined && content !== undefined) found.set(statementKey(entry), content);
   }
   return found;
+}
+
+/** What became of the transactions in which the statements that are shown ended while they were open. */
+async function endsOfTransactions(
+  ctx: AppContext,
+  entries: readonly Entry[],
+): Promise<ReadonlyMap<string, TransactionState>> {
+  const found = new Map<string, TransactionState>();
+  const open = entries.filter((entry) => entry.kind === 'statement.ended' && entry.public['transaction'] === 'open');
+  if (open.length === 0) return found;
+  const sessions = [...new Set(open.map((entry) => entry.subjects['session'] ?? ''))];
+  const numbers = [...new Set(open.map((entry) => entry.subjects['transaction'] ?? ''))];
+  const rows = await ctx.db
+    .selectFrom('log_entry')
+    .select('leaf')
+    .where('kind', '=', 'transaction.ended')
+    .where(sql<boolean>`subjects ? 'session' and subjects ->> 'session' = any (${sessions}::text[])`)
+    .where(sql<boolean>`subjects ->> 'transaction' = any (${numbers}::text[])`)
+    .execute();
+  for (const { leaf } of rows) {
+    const entry = parseEntry(leaf);
+    const state = stateOf(entry?.public['outcome']);
+    if (entry !== undefined && state !== undefined) found.set(transactionKey(entry), state);
+  }
+  return found;
+}
+
+function transactionOf(entry: Entry, ends: ReadonlyMap<string, TransactionState>): ShownTransaction | undefined {
+  const number = entry.subjects['transaction'];
+  const state = stateOf(entry.public['transaction']);
+  if (entry.kind !== 'statement.ended' || number === undefined || state === undefined) return undefined;
+  return { number, state: state === 'open' ? (ends.get(transactionKey(entry)) ?? 'open') : state };
+}
+
+function stateOf(value: Json | undefined): TransactionState | undefined {
+  return value === 'open' || value === 'committed' || value === 'rolled_back' || value === 'unknown'
+    ? value
+    : undefined;
+}
+
+function transactionKey(entry: Entry): string {
+  return `${entry.subjects['session']} ${entry.subjects['transaction']}`;
 }
 
 function isPerson(actor: Actor): actor is PrincipalId {

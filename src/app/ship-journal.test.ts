@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import type { AuthorizedSession } from '#core/session.ts';
 import { active, entriesOf, gatewayId, session } from '#test/support/access.ts';
 import { testApp, type TestApp } from '#test/support/app.ts';
+import { readLog } from './read-log.ts';
 import { JournalGapError, shipJournal, type JournalEvent, type ShippedRecord } from './ship-journal.ts';
 
 async function running(app: TestApp): Promise<AuthorizedSession> {
@@ -94,4 +95,29 @@ test('INVARIANT 3: the database ends a session with an entry or not at all', asy
       .execute(),
     { constraint: 'no_change_without_its_entry' },
   );
+});
+
+test('a statement of an open transaction is shown with what became of it', async (t) => {
+  const app = await testApp(t);
+  const ada = await app.person('ada', ['engineering']);
+  const of = await session(app, ada, await active(app, ada, await app.person('bob', ['dba'])));
+  const on = { session: of.id, grant: of.grant, principal: of.principal.id, resource: 'orders', role: of.role.name };
+  const [begun, ended] = journalOf(app, of, 1).map(({ event }) => event);
+  assert.ok(begun?.kind === 'statement.begun' && ended?.kind === 'statement.ended');
+  const events: JournalEvent[] = [
+    begun,
+    { ...ended, transaction: { number: 7, state: 'open', undoes: { statement: 1, command: 0 } } },
+    { kind: 'transaction.ended', on, transaction: 7, outcome: 'rolled_back' },
+  ];
+  const reader = await app.caller(ada);
+  const shown = async () => {
+    const page = await readLog(app.ctx, reader, { scope: 'mine', session: of.id, order: 'oldest', limit: 10 });
+    assert.ok(page.kind === 'done');
+    return page.value.items.find(({ kind }) => kind === 'statement.ended')?.transaction;
+  };
+  const journal = events.map((event, i) => ({ number: i + 1, at: app.clock.now(), event }));
+  await shipJournal(app.ctx, gatewayId, journal.slice(0, 2));
+  assert.deepEqual(await shown(), { number: '7', state: 'open' });
+  await shipJournal(app.ctx, gatewayId, journal);
+  assert.deepEqual(await shown(), { number: '7', state: 'rolled_back' });
 });

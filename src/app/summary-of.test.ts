@@ -12,6 +12,7 @@ function line(
     readonly content?: Readonly<Record<string, Json>>;
     readonly who?: string;
     readonly whom?: string;
+    readonly transaction?: { readonly number: string; readonly state: string };
   },
 ): string {
   const entry = { kind, subjects: from.subjects ?? {}, public: from.facts ?? {} } as unknown as Entry;
@@ -19,6 +20,7 @@ function line(
     entry,
     title: factsOf(kind).title,
     content: from.content,
+    transaction: from.transaction,
     who: from.who ?? 'system',
     whom: from.whom,
   });
@@ -56,25 +58,34 @@ test('what was erased is told as such, and the rest of the line stays', () => {
   );
 });
 
-for (const [name, subjects, facts, said] of [
-  ['committed by itself', { transaction: '2' }, { transaction: 'committed' }, ''],
-  ['rolled back', { transaction: '2' }, { transaction: 'rolled_back' }, ' · rolled back'],
-  ['lost', { transaction: '2' }, { transaction: 'unknown' }, ' · committed or not, it is not known'],
-  ['in an open transaction', { transaction: '2' }, { transaction: 'open' }, ' · in transaction 2'],
+for (const [name, facts, state, said] of [
+  ['committed by itself', { transaction: 'committed' }, 'committed', ''],
+  ['rolled back', { transaction: 'rolled_back' }, 'rolled_back', ' · rolled back'],
+  ['lost', { transaction: 'unknown' }, 'unknown', ' · committed or not, it is not known'],
+  ['in an open transaction', { transaction: 'open' }, 'open', ' · in transaction 2'],
+  ['in one that was rolled back', { transaction: 'open' }, 'rolled_back', ' · in transaction 2: rolled back'],
   [
     'a rollback to a savepoint',
-    { transaction: '2' },
     { transaction: 'open', undoes: { statement: 7, command: 0 } },
-    ' · in transaction 2, back to statement 7',
+    'committed',
+    ', back to statement 7 · in transaction 2: committed',
   ],
 ] as const)
   test(`what became of a statement is told: ${name}`, () => {
     const all = { outcome: 'completed', tag: 'SELECT 3', durationMs: 1.5, ...facts };
     assert.equal(
-      line('statement.ended', { subjects, facts: all, content: { text: 'select 1' } }),
+      line('statement.ended', { facts: all, content: { text: 'select 1' }, transaction: { number: '2', state } }),
       `select 1 · SELECT 3 · 1.5 ms${said}`,
     );
   });
+
+test('what `execute` runs is told with it', () => {
+  const prepared = [{ name: 's', text: { text: 'prepare s as update orders set note = $1' } }];
+  assert.equal(
+    line('statement.begun', { content: { text: { text: 'execute s(1)' }, prepared } }),
+    'execute s(1) → prepare s as update orders set note = $1 · no end seen',
+  );
+});
 
 test('the end of a transaction is told by its number', () => {
   const subjects = { transaction: '3' };

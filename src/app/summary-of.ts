@@ -9,6 +9,8 @@ export function summaryOf(from: {
   readonly content: Readonly<Record<string, Json>> | undefined;
   readonly who: string;
   readonly whom: string | undefined;
+  /** Of an ended statement: what has become of its transaction by now. */
+  readonly transaction?: { readonly number: string; readonly state: string } | undefined;
   /** Of a statement's beginning: its session is open, so it may well end. */
   readonly isRunning?: boolean;
 }): string {
@@ -50,7 +52,7 @@ export function summaryOf(from: {
     case 'statement.begun':
       return `${statementText(content)} · ${from.isRunning === true ? 'running' : 'no end seen'}`;
     case 'statement.ended':
-      return `${statementText(content)} · ${outcomeOf(facts, text('error'))} · ${fact('durationMs')} ms${within(entry)}`;
+      return `${statementText(content)} · ${outcomeOf(facts, text('error'))} · ${fact('durationMs')} ms${within(entry, from.transaction)}`;
     case 'transaction.ended':
       return `transaction ${subjects['transaction'] ?? '?'}: ${wordsOf(facts['outcome'])}`;
     case 'statement.denied':
@@ -99,17 +101,24 @@ function statementText(content: Readonly<Record<string, Json>> | undefined): str
   const said = content?.['text'];
   // The gateway writes a text, or what was kept of a long one: its beginning, size and hash.
   const text = typeof said === 'string' ? said : (wordOf(memberOf(said, 'text')) ?? '(text erased)');
-  const line = text.replace(/\s+/g, ' ').trim();
+  // What `execute` runs is what somebody wants to know.
+  const prepared = Array.isArray(content?.['prepared']) ? content['prepared'] : [];
+  const whole = [text, ...prepared.map((one) => wordOf(memberOf(memberOf(one, 'text'), 'text')) ?? '(text erased)')];
+  const line = whole.join(' → ').replace(/\s+/g, ' ').trim();
   return line.length > 200 ? `${line.slice(0, 199)}…` : line;
 }
 
 /** Nothing where a statement was committed by itself. */
-function within({ subjects, public: facts }: Entry): string {
-  if (facts['transaction'] === undefined || facts['transaction'] === 'committed') return '';
+function within(
+  { public: facts }: Entry,
+  transaction: { readonly number: string; readonly state: string } | undefined,
+): string {
+  if (transaction === undefined || facts['transaction'] === 'committed') return '';
   const undoes = facts['undoes'];
   const back = undoes === undefined ? '' : `, back to statement ${wordOf(memberOf(undoes, 'statement')) ?? '?'}`;
-  if (facts['transaction'] === 'open') return ` · in transaction ${subjects['transaction'] ?? '?'}${back}`;
-  return ` · ${wordsOf(facts['transaction'])}`;
+  if (facts['transaction'] !== 'open') return ` · ${wordsOf(transaction.state)}`;
+  const became = transaction.state === 'open' ? '' : `: ${wordsOf(transaction.state)}`;
+  return `${back} · in transaction ${transaction.number}${became}`;
 }
 
 function wordsOf(outcome: Json | undefined): string {

@@ -199,6 +199,12 @@ export const logEntryView = z
       .record(z.string(), z.unknown())
       .nullable()
       .describe('the personal part, opened; null when there is none or its key is gone'),
+    transaction: z
+      .object({ number: z.string(), state: z.enum(['open', 'committed', 'rolled_back', 'unknown']) })
+      .nullable()
+      .describe(
+        'of an ended statement: its transaction, by number within the session, and what has become of it by now',
+      ),
     summary: z.string().describe('one line for people'),
   })
   .meta({ id: 'LogEntry' });

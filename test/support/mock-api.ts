@@ -182,6 +182,7 @@ export async function startMockApi(
         subject,
         facts: {},
         content: { summary },
+        transaction: null,
         summary,
       });
     });

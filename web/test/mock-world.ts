@@ -145,6 +145,7 @@ export function record(
     subject,
     facts,
     content,
+    transaction: null,
     summary,
   });
 }

@@ -139,6 +139,7 @@ const entry = (
   subject: statement === undefined ? {} : { statement },
   facts,
   content,
+  transaction: null,
 });
 
 test('a statement is put together from its text and how each of its commands went', () => {
@@ -175,4 +176,34 @@ test('a statement whose text was erased still shows how it went', () => {
   const [only] = readStatements([entry('statement.ended', '7', { outcome: 'completed', rows: 3 })]);
   assert.equal(only?.text, undefined);
   assert.equal(only?.results[0]?.rows, 3);
+});
+
+test('a statement shows what became of its transaction, and what a rollback to a savepoint took back', () => {
+  const transaction = { number: '3', state: 'committed' as const };
+  const of = (statement: string, facts: Record<string, unknown> = {}) => ({
+    ...entry('statement.ended', statement, { command: 0, outcome: 'completed', ...facts }),
+    transaction,
+  });
+  const statements = readStatements([
+    of('1'),
+    of('2', { tag: 'SAVEPOINT' }),
+    of('3'),
+    of('4', { tag: 'ROLLBACK', undoes: { statement: 2, command: 0 } }),
+    of('5'),
+    { ...of('6'), transaction: { number: '4', state: 'open' as const } },
+  ]);
+  assert.deepEqual(
+    statements.map(({ results }) => results[0]?.isTakenBack),
+    [false, false, true, false, false, false],
+  );
+  assert.deepEqual(
+    statements.map(({ results }) => results[0]?.transaction?.state),
+    ['committed', 'committed', 'committed', 'committed', 'committed', 'open'],
+  );
+});
+
+test('a statement shows what its `execute` ran', () => {
+  const prepared = [{ name: 's', text: { text: 'select $1' } }];
+  const [only] = readStatements([entry('statement.ended', '1', {}, { text: { text: 'execute s' }, prepared })]);
+  assert.deepEqual(only?.prepared, ['select $1']);
 });

@@ -11,6 +11,9 @@ export type Result = {
   readonly rows: number | undefined;
   readonly durationMs: number | undefined;
   readonly message: string | undefined;
+  readonly transaction: { readonly number: string; readonly state: string } | undefined;
+  /** A later `rollback to savepoint` has taken it back, whatever became of its transaction. */
+  readonly isTakenBack: boolean;
 };
 
 export type Statement = {
@@ -21,17 +24,20 @@ export type Statement = {
   /** The text is only its beginning; the log has size and hash of the whole. */
   readonly isCut: boolean;
   readonly parameters: readonly string[];
+  /** What `execute` ran: the texts that were prepared under the names. */
+  readonly prepared: readonly string[];
   readonly results: readonly Result[];
 };
 
 type Bag = Readonly<Record<string, unknown>>;
-type Entry = Pick<LogEntryView, 'id' | 'at' | 'kind' | 'subject' | 'facts' | 'content'>;
+type Entry = Pick<LogEntryView, 'id' | 'at' | 'kind' | 'subject' | 'facts' | 'content' | 'transaction'>;
 
 const told = new Set(['statement.begun', 'statement.ended', 'statement.denied']);
 
 /** The statements that these entries are about, in the order in which they first appear. Other entries are left out. */
 export function readStatements(entries: readonly Entry[]): readonly Statement[] {
   const byNumber = new Map<string, Statement>();
+  const takenBack = takenBackBy(entries);
   for (const entry of entries) {
     if (!told.has(entry.kind)) continue;
     const bag: Bag = { ...entry.facts, ...entry.content };
@@ -42,29 +48,56 @@ export function readStatements(entries: readonly Entry[]): readonly Statement[] 
       key,
       at: before?.at ?? entry.at,
       ...(said.text === undefined && before !== undefined ? before : said),
-      results: [...(before?.results ?? []), ...(entry.kind === 'statement.begun' ? [] : [result(bag)])],
+      results: [
+        ...(before?.results ?? []),
+        ...(entry.kind === 'statement.begun' ? [] : [result(entry, bag, takenBack(entry))]),
+      ],
     });
   }
   return [...byNumber.values()];
 }
 
-function begun(bag: Bag): Pick<Statement, 'text' | 'isCut' | 'parameters'> {
-  const recorded = bag['text'];
-  const parameters = Array.isArray(bag['parameters']) ? bag['parameters'] : [];
-  return {
-    text: isBag(recorded) ? text(recorded['text']) : text(recorded),
-    isCut: isBag(recorded) && recorded['bytes'] !== undefined,
-    parameters: parameters.map(parameterText),
+/** Which commands the `rollback to savepoint` of these entries take back. */
+function takenBackBy(entries: readonly Entry[]): (entry: Entry) => boolean {
+  const rollbacks = entries.flatMap((entry) => {
+    const undoes = entry.facts['undoes'];
+    return isBag(undoes) ? [{ of: entry.transaction?.number, from: placeIn(undoes), to: placeOf(entry) }] : [];
+  });
+  return (entry) => {
+    const at = placeOf(entry);
+    return rollbacks.some(
+      ({ of, from, to }) => of === entry.transaction?.number && isAfter(at, from) && isAfter(to, at),
+    );
   };
 }
 
-function result(bag: Bag): Result {
+type Place = readonly [statement: number, command: number];
+const placeIn = (bag: Bag): Place => [Number(bag['statement']), Number(bag['command'])];
+const placeOf = ({ subject, facts }: Entry): Place =>
+  placeIn({ statement: subject['statement'], command: facts['command'] });
+const isAfter = (a: Place, b: Place): boolean => a[0] > b[0] || (a[0] === b[0] && a[1] > b[1]);
+
+function begun(bag: Bag): Pick<Statement, 'text' | 'isCut' | 'parameters' | 'prepared'> {
+  const recorded = bag['text'];
+  const parameters = Array.isArray(bag['parameters']) ? bag['parameters'] : [];
+  const prepared: readonly unknown[] = Array.isArray(bag['prepared']) ? bag['prepared'] : [];
+  return {
+    text: recordedText(recorded),
+    isCut: isBag(recorded) && recorded['bytes'] !== undefined,
+    parameters: parameters.map(parameterText),
+    prepared: prepared.flatMap((one) => recordedText(isBag(one) ? one['text'] : undefined) ?? []),
+  };
+}
+
+function result({ transaction }: Entry, bag: Bag, isTakenBack: boolean): Result {
   const outcome = text(bag['outcome']) ?? 'unknown';
   return {
     outcome,
     tone: toneOf(outcome),
     rows: number(bag['rows']),
     durationMs: number(bag['durationMs']),
+    transaction: transaction ?? undefined,
+    isTakenBack,
     message: [text(bag['sqlState']), text(bag['error'])].filter(Boolean).join(': ') || undefined,
   };
 }
@@ -81,5 +114,6 @@ function parameterText(value: unknown): string {
 }
 
 const isBag = (value: unknown): value is Bag => typeof value === 'object' && value !== null && !Array.isArray(value);
+const recordedText = (value: unknown): string | undefined => (isBag(value) ? text(value['text']) : text(value));
 const text = (value: unknown): string | undefined => (typeof value === 'string' ? value : undefined);
 const number = (value: unknown): number | undefined => (typeof value === 'number' ? value : undefined);

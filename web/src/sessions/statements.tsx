@@ -55,7 +55,7 @@ export function Statements({
 }
 
 function StatementItem({ statement, without }: { readonly statement: Statement; readonly without: string }) {
-  const { text, isCut, parameters, results, at } = statement;
+  const { text, isCut, parameters, prepared, results, at } = statement;
   return (
     <li>
       <Card className="flex flex-col gap-3">
@@ -63,6 +63,16 @@ function StatementItem({ statement, without }: { readonly statement: Statement; 
           {text ?? <span className="text-faint">The text is not here: it was erased, or is on the page before.</span>}
           {isCut && <span className="text-faint"> … (cut; the log has its size and hash)</span>}
         </pre>
+        {prepared.map((what, index) => (
+          <pre
+            key={index}
+            tabIndex={0}
+            aria-label="Prepared as"
+            className="overflow-x-auto border-l-2 border-line pl-3 font-mono text-sm whitespace-pre-wrap text-soft"
+          >
+            {what}
+          </pre>
+        ))}
         {parameters.length > 0 && (
           <dl aria-label="Parameters" className="flex flex-wrap gap-x-4 gap-y-1 font-mono text-xs">
             {parameters.map((value, index) => (
@@ -88,7 +98,7 @@ function StatementItem({ statement, without }: { readonly statement: Statement; 
 }
 
 function ResultLine({ result }: { readonly result: Result }) {
-  const { outcome, tone, rows, durationMs, message } = result;
+  const { outcome, tone, rows, durationMs, message, transaction, isTakenBack } = result;
   return (
     <span className="flex flex-wrap items-center gap-x-3 gap-y-1">
       <Badge tone={tone}>{outcome}</Badge>
@@ -99,8 +109,15 @@ function ResultLine({ result }: { readonly result: Result }) {
       )}
       {durationMs !== undefined && <span>{durationMsText(durationMs)}</span>}
       {message !== undefined && <span className="text-danger">{message}</span>}
+      {transaction !== undefined && <span>{transactionText(transaction, isTakenBack)}</span>}
     </span>
   );
+}
+
+function transactionText({ number, state }: { number: string; state: string }, isTakenBack: boolean): string {
+  if (isTakenBack && state !== 'rolled_back') return `taken back in transaction ${number}`;
+  if (state === 'open') return `in transaction ${number}, which has no end yet`;
+  return `transaction ${number} ${state === 'unknown' ? 'committed or not: unknown' : state.replace('_', ' ')}`;
 }
 
 function durationMsText(ms: number): string {
