@@ -64,7 +64,7 @@ type Made = {
 };
 
 export function createProvisioner(context: {
-  readonly controlPlane: Pick<ControlPlane, 'resourceTarget' | 'activeGrants'>;
+  readonly controlPlane: Pick<ControlPlane, 'resourceTarget' | 'postgresResources' | 'activeGrants'>;
   readonly clock: Clock;
   readonly random: Random;
   readonly timers: Timers;
@@ -264,7 +264,10 @@ export function createProvisioner(context: {
         loginPrefix,
       ]);
       if (found.length === 0) return;
-      const active = new Set((await controlPlane.activeGrants(resource)).map(loginName));
+      // Logins belong to the server and not to one database of it: other resources may be on the same one.
+      const resources = await controlPlane.postgresResources();
+      const grants = await Promise.all(resources.map((name) => controlPlane.activeGrants(name)));
+      const active = new Set(grants.flat().map(loginName));
       for (const { name } of found) {
         if (typeof name !== 'string' || active.has(name)) continue;
         await dropLogin(admin, resource, name, 'reconciled').catch((error: unknown) =>
