@@ -70,6 +70,7 @@ export class Exchange {
   #first = 0;
   #boundBytes = 0;
   #statements = 0;
+  #cycle = 0;
 
   constructor(journal: Journal, on: SessionRef) {
     this.#journal = journal;
@@ -79,6 +80,15 @@ export class Exchange {
 
   get statements(): number {
     return this.#statements;
+  }
+
+  /** Grows with each ReadyForQuery of the server. */
+  get cycle(): number {
+    return this.#cycle;
+  }
+
+  ready(): void {
+    this.#cycle += 1;
   }
 
   get isEmpty(): boolean {

@@ -140,16 +140,17 @@ export async function openSession(
     context.reached?.('target_signed_in');
     if (cutBefore !== undefined) throw new TargetFault('target_refused', 'cut');
     if (socket.destroyed) throw new Error('client closed the connection');
-    const cancel = () => {
+    const cancel = async () => {
+      const running = proxy?.running();
       // What can't be recorded isn't done, a cancel neither.
-      if (proxy?.isRunning() !== true || !proxy.noteCancel()) return;
-      cancelQuietly(upstream, context);
+      if (proxy === undefined || running === undefined || !proxy.noteCancel()) return;
+      await cancelQuietly(upstream, () => proxy?.running() === running, context);
     };
     const key = context.cancels.register(cancel, arrival.minorVersion >= 2 ? 32 : 4);
     forgetKey = key.release;
     const hello = [encodeAuthenticationOk()];
     for (const [name, value] of upstream.parameters) hello.push(encodeParameterStatus(name, value));
-    hello.push(encodeBackendKeyData(key.processId, key.secretKey), encodeReadyForQuery('I'));
+    hello.push(encodeBackendKeyData(key.processId, key.secretKey), ...upstream.notices, encodeReadyForQuery('I'));
     socket.write(Buffer.concat(hello));
     context.reached?.('client_told_ready');
     const early = Buffer.from(reader.detach());
@@ -160,13 +161,14 @@ export async function openSession(
       client,
       target: upstream.endpoint,
       early,
+      earlyOfTarget: upstream.early,
       databaseRole,
       journal,
       judge: context.judge,
       clock: context.clock,
       limits: context.limits,
       strict: context.strict,
-      cancelUpstream: () => cancelQuietly(upstream, context),
+      cancelUpstream: (isWanted) => void cancelQuietly(upstream, isWanted, context),
       reached: context.reached,
       onFault: (error) => context.events.fault('session failed', error),
       onEnd: (reason, totals) => {
@@ -215,7 +217,7 @@ async function reach(session: AuthorizedSession, startup: StartupAsk, context: O
   const login = await orAborted(context.provisioner.login(session, access), signal);
   const upstream = await openUpstream(
     access,
-    { user: login.user, keys: login.keys, startup: startup.settings },
+    { ...login, startup: startup.settings },
     { random: context.random, signal, reached: context.reached },
   );
   return { upstream, databaseRole: login.databaseRole, access };
@@ -231,11 +233,17 @@ function orAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
 }
 
 /** If it doesn't get through, the end of the login ends the statement as well. */
-function cancelQuietly(upstream: Upstream, context: Pick<OpenContext, 'reached'>): void {
-  sendCancel(upstream.cancelKey, AbortSignal.timeout(5000)).then(
-    () => context.reached?.('cancel_sent'),
-    () => {},
-  );
+async function cancelQuietly(
+  upstream: Upstream,
+  isWanted: () => boolean,
+  context: Pick<OpenContext, 'reached'>,
+): Promise<void> {
+  try {
+    await sendCancel(upstream.cancelKey, isWanted, AbortSignal.timeout(5000));
+    context.reached?.('cancel_sent');
+  } catch {
+    // As said.
+  }
 }
 
 const refOf = (session: AuthorizedSession) => ({

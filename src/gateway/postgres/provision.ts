@@ -11,8 +11,9 @@
 import type { GrantId, Random, ResourceName } from '#core/ids.ts';
 import { formatInstant, type Clock, type Instant } from '#core/instant.ts';
 import type { Role } from '#core/role.ts';
+import { Secret } from '#core/secret.ts';
 import type { AuthorizedSession } from '#core/session.ts';
-import { deriveScramKeys, verifierFromKeys, type ScramClientKeys } from '#wire/postgres/scram.ts';
+import { deriveScramKeys, verifierFromKeys } from '#wire/postgres/scram.ts';
 import type { ControlPlane, TargetAccess } from '../control-plane.ts';
 import type { Reached } from '../fault-points.ts';
 import type { GatewayEvent } from '../records.ts';
@@ -20,12 +21,9 @@ import type { Timers } from '../timers.ts';
 import { openAdmin, quoteIdentifier, quoteLiteral, sqlStateOf, type Admin } from './admin.ts';
 import { convergeRole, databaseRoleName, isReadOnly } from './database-role.ts';
 import { TargetFault } from './target-address.ts';
+import type { Identity } from './target-authentication.ts';
 
-export type Login = {
-  readonly user: string;
-  readonly databaseRole: string;
-  readonly keys: (salt: Buffer, iterations: number) => Promise<ScramClientKeys>;
-};
+export type Login = Identity & { readonly databaseRole: string };
 
 export type Provisioner = AsyncDisposable & {
   /** The login of a session's grant, made when it isn't there. Throws `TargetFault` or what the server said. */
@@ -80,7 +78,13 @@ export function createProvisioner(context: {
   let isStopped = false;
 
   const adminOf = (access: TargetAccess): Admin => {
-    const described = JSON.stringify([access.address, access.database, access.tls, access.admin.user]);
+    const described = JSON.stringify([
+      access.address,
+      access.database,
+      access.tls,
+      access.authentication,
+      access.admin.user,
+    ]);
     const known = admins.get(access.resource);
     if (known?.access === described) return known.admin;
     void known?.admin[Symbol.asyncDispose]();
@@ -157,6 +161,7 @@ export function createProvisioner(context: {
     return {
       user,
       databaseRole,
+      password: new Secret(password),
       keys: (givenSalt, givenIterations) =>
         givenSalt.equals(salt) && givenIterations === iterations
           ? Promise.resolve(keys)

@@ -323,6 +323,7 @@ export class TargetSide {
     else if (head?.kind !== 'sync' && head?.kind !== 'names' && !(head?.kind === 'denied' && head.simple))
       throw outOfTurn(backend.readyForQuery);
     exchange.shift();
+    exchange.ready();
     if (head.kind === 'names') this.#namesAnswered(head.answer);
     if (status === 'I') {
       link.portals.clearSettled();

@@ -179,6 +179,11 @@ export function encodeCopyFail(reason: string): Buffer {
   return new MessageWriter().begin('f').cstring(reason).finish().toBuffer();
 }
 
+/** PasswordMessage: the password itself, or its MD5 form. */
+export function encodePassword(password: string): Buffer {
+  return new MessageWriter().begin('p').cstring(password).finish().toBuffer();
+}
+
 export function encodeSaslInitialResponse(mechanism: string, response: Uint8Array): Buffer {
   return new MessageWriter().begin('p').cstring(mechanism).int32(response.length).bytes(response).finish().toBuffer();
 }
