@@ -2,7 +2,6 @@
  * The gateway's administrative connection to a target: a few statements for roles, logins and the catalogue, through the
  * `pg` driver. The admin password is read from its `Secret` at each new connection and goes nowhere else.
  */
-import type { EventEmitter } from 'node:events';
 import type { Socket } from 'node:net';
 import { basename, dirname } from 'node:path';
 import pg from 'pg';
@@ -41,7 +40,9 @@ function clientFor(access: TargetAccess, hasCertificate: boolean): typeof pg.Cli
         (m: unknown) => void
       >;
       return {
-        connection: (this as unknown as { connection: EventEmitter & { stream: Socket } }).connection,
+        connection: (
+          this as unknown as { connection: { stream: Socket; on: (event: string, run: () => void) => void } }
+        ).connection,
         // What this class overrides.
         super: pg.Client.prototype as unknown as Hooks,
       };
