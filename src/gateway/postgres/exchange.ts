@@ -7,7 +7,7 @@
 import { createHash, type Hash } from 'node:crypto';
 import { performance } from 'node:perf_hooks';
 import type { Journal } from '../journal.ts';
-import type { GatewayEvent, RecordedParameter, RecordedText, SessionRef } from '../records.ts';
+import type { GatewayEvent, Protocol, RecordedParameter, RecordedText, SessionRef } from '../records.ts';
 import type { Allowed, Denied } from './judge.ts';
 import type { LedgerEntry } from './ledger.ts';
 import { Transactions } from './transactions.ts';
@@ -137,7 +137,7 @@ export class Exchange {
 
   /** Writes the record of an execution that is about to be forwarded. */
   begin(
-    protocol: 'simple' | 'extended',
+    protocol: Protocol,
     text: string,
     verdict: Allowed,
     parameters?: readonly RecordedParameter[],
@@ -174,12 +174,7 @@ export class Exchange {
     };
   }
 
-  denied(
-    protocol: 'simple' | 'extended',
-    text: string,
-    verdict: Denied,
-    parameters?: readonly RecordedParameter[],
-  ): void {
+  denied(protocol: Protocol, text: string, verdict: Denied, parameters?: readonly RecordedParameter[]): void {
     this.#statements += 1;
     this.#journal.append({
       kind: 'statement.denied',

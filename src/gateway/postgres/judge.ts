@@ -40,11 +40,16 @@ export type Allowed = {
   readonly declares: readonly { readonly name: string; readonly text: string }[];
   /** The cursors that its `fetch` and `move` run. */
   readonly fetches: readonly string[];
+  /** Of the protocol's function call: what it amounts to. */
+  readonly call: Called | undefined;
   /** By command, what it does to the transaction; empty when none does anything. */
   readonly transaction: readonly (TransactionControl | undefined)[];
 };
 
+export type Called = { readonly text: string; readonly parameterTypes: readonly number[] };
+
 export type Denied = {
+  readonly call?: Called | undefined;
   readonly kind: 'deny';
   readonly policyVersion: string;
   readonly policies: readonly string[];
@@ -183,7 +188,7 @@ export function createJudge(context: {
     for (const statement of analysis.statements) {
       if (statement.needs.length === 0) continue;
       const decision = await decide(ask.session, statement, analysis.statements.length);
-      if (decision.kind !== 'allow') return denial(ask.session, statement, decision);
+      if (decision.kind !== 'allow') return { ...denial(ask.session, statement, decision), call: calledOf(statement) };
       for (const policy of decision.policies) policies.add(policy);
     }
     return allowed(analysis.statements, version, [...policies]);
@@ -264,9 +269,15 @@ function allowed(
     executes: statements.flatMap((s) => (s.executes === undefined ? [] : [s.executes])),
     declares: statements.flatMap((s) => (s.declares === undefined ? [] : [s.declares])),
     fetches: statements.flatMap((s) => (s.fetches === undefined ? [] : [s.fetches])),
+    call: calledOf(statements[0]),
     transaction: statements.some((s) => s.transaction !== undefined) ? statements.map((s) => s.transaction) : [],
   };
 }
+
+const calledOf = (statement: StatementAnalysis | undefined): Called | undefined =>
+  statement?.argumentTypes === undefined
+    ? undefined
+    : { text: statement.text, parameterTypes: statement.argumentTypes };
 
 /** A denial in the control plane's own words: whoever asks has no access any more, whatever the statement. */
 const isPlain = (decision: StatementDecision): boolean => decision.kind === 'deny' && decision.message !== undefined;
