@@ -172,7 +172,13 @@ export type LiveSession = {
 };
 
 /** Only ever made from a registered resource; a client can't influence any field of it. */
-export type TargetAccess = {
+export type TargetAccess = TargetRoute & {
+  /** A role with `createrole`, the granted privileges with grant option, and membership in `pg_signal_backend`. */
+  readonly admin: { readonly user: string; readonly password: Secret<string> };
+};
+
+/** Where a session's connection goes: what an engine needs of a target, without what makes logins there. */
+export type TargetRoute = {
   readonly resource: ResourceName;
   readonly address: { readonly host: string; readonly port: number } | { readonly socketPath: string };
   readonly database: string;
@@ -192,7 +198,5 @@ export type TargetAccess = {
     | { readonly mode: 'disable' };
   /** The weakest way in which it may ask who we are; absent: `scram-sha-256`. */
   readonly authentication?: Authentication;
-  /** A role with `createrole`, the granted privileges with grant option, and membership in `pg_signal_backend`. */
-  readonly admin: { readonly user: string; readonly password: Secret<string> };
   readonly connectTimeout: Duration;
 };

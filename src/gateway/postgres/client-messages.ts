@@ -450,9 +450,9 @@ export class ClientMessages {
     if (answer?.text === text) this.#answer = undefined;
     const verdict = known ?? (answer?.text === text && answer.book === book ? answer.verdict : undefined);
     if (verdict === undefined) {
-      const { session, access, statements } = link;
+      const { session, statements } = link;
       const prepared = () => [...statements.settled()].map(([name, value]) => [name, value.text] as const);
-      void link.judge.judge({ session, access, names: link.names.asked, text, prepared }).then((given) => {
+      void link.judge.judge({ session, names: link.names.asked, text, prepared }).then((given) => {
         this.#answer = { text, book, verdict: given };
         this.#resume();
       });
@@ -480,7 +480,7 @@ export class ClientMessages {
       return;
     }
     link.isCatalogueStale = false;
-    void link.judge.reloadCatalogue(link.access).then(this.#resume);
+    void link.judge.reloadCatalogue(link.session.role.resource).then(this.#resume);
   }
 
   #canAskNames(): boolean {

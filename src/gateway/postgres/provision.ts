@@ -13,7 +13,7 @@ import { formatInstant, type Clock, type Instant } from '#core/instant.ts';
 import type { Role } from '#core/role.ts';
 import { Secret } from '#core/secret.ts';
 import type { AuthorizedSession } from '#core/session.ts';
-import { deriveScramKeys, verifierFromKeys } from '#wire/postgres/scram.ts';
+import { deriveScramKeys, verifierFromKeys, type ScramClientKeys } from '#wire/postgres/scram.ts';
 import type { ControlPlane, TargetAccess } from '../control-plane.ts';
 import type { Reached } from '../fault-points.ts';
 import type { GatewayEvent } from '../records.ts';
@@ -23,7 +23,26 @@ import { convergeRole, databaseRoleName, isReadOnly } from './database-role.ts';
 import { TargetFault } from './target-address.ts';
 import type { Identity } from './target-authentication.ts';
 
-export type Login = Identity & { readonly databaseRole: string };
+export type Login = {
+  readonly user: string;
+  readonly databaseRole: string;
+  readonly password: Secret<string>;
+  /** For the salt that the target has of us: as good as the password, and there already. */
+  readonly derived: { readonly salt: Uint8Array; readonly iterations: number; readonly keys: ScramClientKeys };
+};
+
+/** With keys that are derived once, as long as the target has the password that we set. */
+export const identityOf = ({ user, password, derived }: Login): Identity => ({
+  user,
+  password,
+  keys: (salt, iterations) =>
+    salt.equals(derived.salt) && iterations === derived.iterations
+      ? Promise.resolve({
+          clientKey: Buffer.from(derived.keys.clientKey),
+          serverKey: Buffer.from(derived.keys.serverKey),
+        })
+      : deriveScramKeys(password.reveal(), salt, iterations),
+});
 
 export type Provisioner = AsyncDisposable & {
   /** The login of a session's grant, made when it isn't there. Throws `TargetFault` or what the server said. */
@@ -162,10 +181,7 @@ export function createProvisioner(context: {
       user,
       databaseRole,
       password: new Secret(password),
-      keys: (givenSalt, givenIterations) =>
-        givenSalt.equals(salt) && givenIterations === iterations
-          ? Promise.resolve(keys)
-          : deriveScramKeys(password, givenSalt, givenIterations),
+      derived: { salt, iterations, keys },
     };
   };
 

@@ -8,7 +8,7 @@ import type { Clock } from '#core/instant.ts';
 import type { AuthorizedSession } from '#core/session.ts';
 import { encodeErrorResponse } from '#wire/postgres/backend.ts';
 import { encodeTerminate } from '#wire/postgres/frontend.ts';
-import type { EndReason, TargetAccess } from '../control-plane.ts';
+import type { EndReason } from '../control-plane.ts';
 import type { Reached } from '../fault-points.ts';
 import type { Journal } from '../journal.ts';
 import type { SessionRef } from '../records.ts';
@@ -34,7 +34,6 @@ export type Proxy = Cuttable & {
 
 export function startProxy(options: {
   readonly session: AuthorizedSession;
-  readonly access: TargetAccess;
   readonly client: Endpoint;
   readonly target: Endpoint;
   /** What the client had sent behind its last message of the login. */
@@ -53,7 +52,7 @@ export function startProxy(options: {
   readonly onFault: (error: unknown) => void;
   readonly onEnd: (reason: EndReason, totals: { bytesIn: number; bytesOut: number; statements: number }) => void;
 }): Proxy {
-  const { session, access, client, target, journal, judge, clock } = options;
+  const { session, client, target, journal, judge, clock } = options;
   const ref: SessionRef = {
     session: session.id,
     grant: session.grant,
@@ -128,7 +127,6 @@ export function startProxy(options: {
 
   const link: Link = {
     session,
-    access,
     journal,
     judge,
     databaseRole: options.databaseRole,

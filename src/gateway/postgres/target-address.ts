@@ -1,10 +1,10 @@
 /**
- * From a registered target to what may be dialled. INVARIANT 11: only the address of `TargetAccess` is ever dialled, and
+ * From a registered target to what may be dialled. INVARIANT 11: only the address of `TargetRoute` is ever dialled, and
  * without TLS only this very machine.
  */
 import { checkServerIdentity, type ConnectionOptions } from 'node:tls';
 import { isIP } from 'node:net';
-import type { TargetAccess } from '../control-plane.ts';
+import type { TargetRoute } from '../control-plane.ts';
 
 export class TargetFault extends Error {
   /** What the server said, when it said something. */
@@ -32,7 +32,7 @@ export type Dialled = {
 };
 
 /** Throws `target_misconfigured` for a cleartext connection that leaves the machine. */
-export function dialOptions(access: TargetAccess): Dialled {
+export function dialOptions(access: TargetRoute): Dialled {
   const { address, tls } = access;
   if (tls.mode === 'disable') {
     if ('socketPath' in address) return { address: { path: address.socketPath }, tls: undefined, isDirect: false };

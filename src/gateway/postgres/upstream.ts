@@ -14,7 +14,7 @@ import {
 } from '#wire/postgres/backend.ts';
 import { encodeCancelRequest, encodeStartup } from '#wire/postgres/startup.ts';
 import type { Random } from '#core/ids.ts';
-import type { TargetAccess } from '../control-plane.ts';
+import type { TargetRoute } from '../control-plane.ts';
 import type { Reached } from '../fault-points.ts';
 import { dial } from './dial.ts';
 import type { Endpoint } from './endpoint.ts';
@@ -44,7 +44,7 @@ const newestMinor = 2;
 
 /** Opens and authenticates a connection. Throws `TargetFault`; everything is closed then. */
 export async function openUpstream(
-  access: TargetAccess,
+  access: TargetRoute,
   login: UpstreamLogin,
   context: { readonly random: Random; readonly signal: AbortSignal; readonly reached?: Reached | undefined },
 ): Promise<Upstream> {
