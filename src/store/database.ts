@@ -58,6 +58,8 @@ export function openDatabase(address: DatabaseAddress, options: DatabaseOptions 
   });
   // Without a listener the end of an idle connection ends the process.
   pool.on('error', (error) => options.onError?.(error));
+  // The pool listens to idle connections only; one that breaks in use tells whoever uses it, and must not end us either.
+  pool.on('connect', (client) => client.on('error', () => undefined));
   return new Kysely<Database>({ dialect: new PostgresDialect({ pool }), plugins: [columnCodecs] });
 }
 
@@ -139,7 +141,7 @@ export async function listen(
 }
 
 const listenDelaysMs = [100, 500, 1_000, 2_000, 5_000];
-const pingEveryMs = 30_000;
+const pingEveryMs = 5_000;
 
 class Listener implements AsyncDisposable {
   readonly #address: DatabaseAddress;
