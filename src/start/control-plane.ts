@@ -104,6 +104,8 @@ function changesFor(change: Change, app: AppContext): readonly GatewayChange[] {
           resource: resource.name,
         })),
       ];
+    case 'missed':
+      return [{ kind: 'missed' }];
     default:
       return [];
   }
