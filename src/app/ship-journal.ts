@@ -18,7 +18,6 @@ type On = {
   readonly role: string;
 };
 
-type Protocol = 'simple' | 'extended' | 'function';
 type TransactionOutcome = 'committed' | 'rolled_back' | 'unknown';
 
 /** The journal's events as the gateway writes them (gateway/records.ts); `app` states what it reads of them. */
@@ -27,7 +26,7 @@ export type JournalEvent =
       readonly kind: 'statement.begun';
       readonly on: On;
       readonly statement: number;
-      readonly protocol: Protocol;
+      readonly protocol: 'simple' | 'extended';
       readonly text: Json;
       readonly parameters?: readonly Json[];
       readonly prepared?: readonly { readonly name: string; readonly text: Json }[];
@@ -65,7 +64,7 @@ export type JournalEvent =
       readonly kind: 'statement.denied';
       readonly on: On;
       readonly statement: number;
-      readonly protocol: Protocol;
+      readonly protocol: 'simple' | 'extended';
       readonly text: Json;
       readonly parameters?: readonly Json[];
       readonly sqlState: string;

@@ -14,6 +14,8 @@ export type PasskeyPerson = {
   readonly client: Client;
   /** Makes a passkey for the one-time link, and is signed in then. */
   readonly enrol: (link: string, as?: { readonly handle: string; readonly name: string }) => Promise<void>;
+  /** A new sign-in with the passkey, for what wants a fresh one. */
+  readonly signIn: () => Promise<void>;
   /** Reads what the server says and signs it. */
   readonly prove: (ask: ProofAsk) => Promise<ProofDone>;
   /** For SALLY_BROWSER. */
@@ -81,6 +83,10 @@ export async function newPasskeyPerson(publicUrl: string): Promise<PasskeyPerson
   return {
     client,
     prove,
+    signIn: async () => {
+      const { ceremony, options } = await client.startSignIn();
+      await client.signIn({ body: { ceremony, response: key.assert(options) } });
+    },
     enrol: async (link, as) => {
       const token = new URL(link).hash.slice(1);
       const ceremony = await client.startEnrolment({ body: { token, ...as } });
