@@ -17,7 +17,7 @@ export type Totals = { readonly passed: number; readonly failed: number; readonl
 
 /** The tests beside the code. */
 export function unitTests(): readonly string[] {
-  return testFiles('src/**/*.test.ts', 'tools/*.test.ts');
+  return testFiles('src/**/*.test.ts', 'tools/**/*.test.ts');
 }
 
 /** Files that match, sorted, relative to the root. Finding none is a fault: a pattern that has gone wrong must not pass. */

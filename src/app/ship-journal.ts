@@ -18,6 +18,7 @@ type On = {
   readonly role: string;
 };
 
+type Protocol = 'simple' | 'extended' | 'function';
 type TransactionOutcome = 'committed' | 'rolled_back' | 'unknown';
 
 /** The journal's events as the gateway writes them (gateway/records.ts); `app` states what it reads of them. */
@@ -26,7 +27,7 @@ export type JournalEvent =
       readonly kind: 'statement.begun';
       readonly on: On;
       readonly statement: number;
-      readonly protocol: 'simple' | 'extended';
+      readonly protocol: Protocol;
       readonly text: Json;
       readonly parameters?: readonly Json[];
       readonly prepared?: readonly { readonly name: string; readonly text: Json }[];
@@ -64,7 +65,7 @@ export type JournalEvent =
       readonly kind: 'statement.denied';
       readonly on: On;
       readonly statement: number;
-      readonly protocol: 'simple' | 'extended';
+      readonly protocol: Protocol;
       readonly text: Json;
       readonly parameters?: readonly Json[];
       readonly sqlState: string;

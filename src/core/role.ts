@@ -53,6 +53,13 @@ export type Role = {
 /** Where a secret is read from at the moment of use; the value itself is never part of a configuration. */
 export type SecretReference = { readonly file: string } | { readonly env: string };
 
+/**
+ * How a target may ask who we are, in the words of its `pg_hba.conf`. Named is the weakest way that is taken; what is
+ * stronger always is. `cert`: it knows us by our certificate alone; `trust`: it asks nothing.
+ */
+export const authentications = ['scram-sha-256-plus', 'scram-sha-256', 'md5', 'password', 'cert', 'trust'] as const;
+export type Authentication = (typeof authentications)[number];
+
 export type Resource = {
   readonly name: ResourceName;
   readonly kind: 'postgres';
@@ -62,8 +69,19 @@ export type Resource = {
   readonly port: number;
   readonly database: string;
   readonly tls:
-    | { readonly mode: 'verify-full'; readonly ca?: string; readonly serverName?: string }
+    | {
+        readonly mode: 'verify-full';
+        /** File with the certificates to trust. */
+        readonly ca?: string;
+        readonly serverName?: string;
+        /** TLS from the first byte (PostgreSQL 17), in place of asking for it first. */
+        readonly direct?: true;
+        /** Shown to a target that demands one. */
+        readonly certificate?: { readonly file: string; readonly key: SecretReference };
+      }
     | { readonly mode: 'disable' };
+  /** Absent: `scram-sha-256`. */
+  readonly authentication?: Authentication;
   readonly admin: { readonly user: string; readonly password: SecretReference };
   readonly roles: readonly Role[];
 };

@@ -9,7 +9,7 @@ import type { Cure } from '#core/decision.ts';
 import type { CredentialId, GrantId, PrincipalId, ResourceName, RoleName, SessionId } from '#core/ids.ts';
 import type { Duration, Instant } from '#core/instant.ts';
 import type { Secret } from '#core/secret.ts';
-import type { Role } from '#core/role.ts';
+import type { Authentication, Role } from '#core/role.ts';
 import type { AuthorizedSession } from '#core/session.ts';
 import type { JournalRecord } from './records.ts';
 import type { Need, StatementClass } from '#sql/needs.ts';
@@ -174,21 +174,31 @@ export type LiveSession = {
 };
 
 /** Only ever made from a registered resource; a client can't influence any field of it. */
-export type TargetAccess = {
+export type TargetAccess = TargetRoute & {
+  /** A role with `createrole`, the granted privileges with grant option, and membership in `pg_signal_backend`. */
+  readonly admin: { readonly user: string; readonly password: Secret<string> };
+};
+
+/** Where a session's connection goes: what an engine needs of a target, without what makes logins there. */
+export type TargetRoute = {
   readonly resource: ResourceName;
   readonly address: { readonly host: string; readonly port: number } | { readonly socketPath: string };
   readonly database: string;
   readonly tls:
     | {
         readonly mode: 'verify-full';
-        /** PEM of the roots to trust; absent: the system's. */
+        /** PEM of the certificates to trust, the server's own among them if it is to be pinned; absent: the system's. */
         readonly ca?: string;
         /** The name in the certificate when it isn't the host. */
         readonly serverName?: string;
+        /** TLS from the first byte, with ALPN. */
+        readonly direct?: true;
+        /** PEM, for a target that demands one: of logins and administrator alike. */
+        readonly certificate?: { readonly chain: string; readonly key: Secret<string> };
       }
     /** Allowed for a Unix socket or a loopback address only; anything else is refused. */
     | { readonly mode: 'disable' };
-  /** A role with `createrole`, the granted privileges with grant option, and membership in `pg_signal_backend`. */
-  readonly admin: { readonly user: string; readonly password: Secret<string> };
+  /** The weakest way in which it may ask who we are; absent: `scram-sha-256`. */
+  readonly authentication?: Authentication;
   readonly connectTimeout: Duration;
 };

@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { after, test, type TestContext } from 'node:test';
 import { promisify } from 'node:util';
 import pg, { type Client } from 'pg';
+import type { ResourceName } from '#core/ids.ts';
 import { testTarget } from '#test/support/postgres.ts';
 import { encodeStartup } from '#wire/postgres/startup.ts';
 import { createTestingDisk } from './_testing-disk.ts';
@@ -156,6 +157,21 @@ test('INVARIANT 12: what a killed gateway left on the target is dropped by the n
   await target.query('revoke select on orders from sally_l_busy');
   await g.gateway.reconcile();
   assert.deepEqual(await loginsLeft(), []);
+});
+
+test('two resources on one server: sweeping for one leaves the logins of the other', async (t) => {
+  const g = await gatewayFor(t);
+  const other = { ...g.access, resource: 'billing' as ResourceName };
+  await g.restart({
+    controlPlane: {
+      ...g.controlPlane,
+      postgresResources: () => Promise.resolve([g.access.resource, other.resource]),
+      resourceTarget: (name) => Promise.resolve(name === other.resource ? other : g.access),
+    },
+  });
+  const client = await g.connect(g.give(supportRead));
+  await g.gateway.reconcile();
+  assert.equal((await client.query('select 1 as one')).rows[0]?.one, 1);
 });
 
 test('the database enforces the role as well: with the temporary login itself, round the gateway', async (t) => {

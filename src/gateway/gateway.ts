@@ -1,30 +1,28 @@
 /**
- * A gateway: listeners, the journal and its shipper, the supervisor and the provisioning of targets, put together. It knows
- * the control plane by an interface and the database not at all; many can run beside each other.
+ * A gateway. This file is its hub: what there is once, however many engines move the bytes (`engine.ts`). It follows the
+ * control plane, which it knows by an interface, and the database not at all; it makes and drops the logins on the targets,
+ * knows what exists there and has statements parsed. Many gateways can run beside each other.
  *
  * Newcomers: `postgres/listener.ts` takes a connection, `postgres/open-session.ts` is the one way in, `postgres/proxy.ts` and
  * its two sides move the bytes, `postgres/judge.ts` decides, `journal.ts` writes down, `supervisor.ts` cuts.
  */
-import { hash } from 'node:crypto';
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
-import type { GrantId, Random } from '#core/ids.ts';
-import type { Clock } from '#core/instant.ts';
+import type { GrantId, Random, ResourceName, SessionId } from '#core/ids.ts';
+import type { Clock, Instant } from '#core/instant.ts';
 import type { AuthorizedSession } from '#core/session.ts';
-import type { ControlPlane, GatewayChange } from './control-plane.ts';
+import type { ControlPlane, GatewayChange, TargetAccess, TargetRoute } from './control-plane.ts';
+import { startEngine, type Engine, type Hub } from './engine.ts';
 import { silentEvents, type GatewayEvents } from './events.ts';
 import { controlPlaneWithPoints, dieAt, diskWithPoints } from './fault-points.ts';
-import { Journal, type JournalState } from './journal.ts';
+import type { JournalState } from './journal.ts';
 import { openJournalDisk, type JournalDisk } from './journal-disk.ts';
 import { startAnalyser } from './postgres/analyser.ts';
-import { createCancelRegistry } from './postgres/cancel.ts';
 import { createCatalogues } from './postgres/catalogue.ts';
-import { createJudge } from './postgres/judge.ts';
+import { namesUnknown } from './postgres/judge.ts';
 import { defaultLimits, type Limits } from './postgres/link.ts';
-import { listen, type ListenOptions } from './postgres/listener.ts';
+import type { ListenOptions } from './postgres/listener.ts';
 import { createProvisioner } from './postgres/provision.ts';
-import { startShipper } from './shipper.ts';
-import { createSupervisor } from './supervisor.ts';
+import { TargetFault } from './postgres/target-address.ts';
+import { startRecorder } from './recorder.ts';
 import { realTimers, type Timers } from './timers.ts';
 
 export type GatewayOptions = {
@@ -68,6 +66,9 @@ export type Gateway = {
 
 const beatMs = 1000;
 
+/** What the hub knows of a session that an engine holds. */
+type Held = { readonly session: AuthorizedSession; readonly database: string; deadline: Instant };
+
 /** Throws when the journal can't be recovered or the port is taken. */
 export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const { clock, random, graceMs = 15_000, reconcileEveryMs = 60_000, strict = false } = options;
@@ -77,96 +78,139 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const controlPlane =
     reached === undefined ? options.controlPlane : controlPlaneWithPoints(options.controlPlane, reached);
   const disk = options.disk ?? openJournalDisk(options.journalFolder);
-  const events: GatewayEvents = { ...silentEvents, ...options.events };
-  const { id, mockSecret } = identityOf(options.journalFolder, random);
-
-  const journal = new Journal({
-    disk: reached === undefined ? disk : diskWithPoints(disk, reached),
-    clock,
-    onFailure: (error) => {
-      events.journalFailed(error);
-      // INVARIANT 6: what can't be recorded isn't done.
-      void supervisor.cut('all', 'journal_failed');
+  const told: GatewayEvents = { ...silentEvents, ...options.events };
+  const events: GatewayEvents = {
+    ...told,
+    sessionEnded(session, reason, totals) {
+      held.delete(session.id);
+      told.sessionEnded(session, reason, totals);
+      // The clock has ended the grant, whether or not anybody has told us.
+      if (reason === 'expired') endGrant(session.grant);
     },
+    controlPlaneBack() {
+      told.controlPlaneBack();
+      own(recheck(), 'sessions could not be checked');
+    },
+  };
+
+  const recorder = startRecorder({
+    folder: options.journalFolder,
+    disk: reached === undefined ? disk : diskWithPoints(disk, reached),
+    controlPlane,
+    clock,
+    random,
+    events,
   });
-  const shipper = startShipper({ journal, controlPlane, gatewayId: id, onFailure: events.shipFailed });
-  const supervisor = createSupervisor({ clock, timers, reached });
   const provisioner = createProvisioner({
     controlPlane,
     clock,
     random,
     timers,
-    record: (event) => void journal.append(event),
+    record: (event) => void recorder.journal.append(event),
     reached,
   });
   const analyser = startAnalyser();
   const catalogues = createCatalogues({
     admin: provisioner.admin,
     clock,
-    onChange: () => judge.catalogueChanged(),
+    onChange: () => onEngines('catalogue could not be changed', (engine) => engine.catalogueChanged()),
   });
-  const judge = createJudge({ controlPlane, analyser, catalogues, onFault: events.fault });
 
-  // What the sessions stand on, and when it was last heard of.
-  // Counted in our own beats and not by the clock, which may jump: a jump ends grants, not the connection.
-  let beatsSinceHeard = 0;
-  let isLost = false;
+  /** Every session that the control plane has opened for us and that hasn't ended. */
+  const held = new Map<SessionId, Held>();
+  const engines: Engine[] = [];
   let isStopping = false;
   const background = new Set<Promise<unknown>>();
   const own = (work: Promise<unknown>, what: string) => {
     const tracked = work.catch((error: unknown) => events.fault(what, error)).finally(() => background.delete(tracked));
     background.add(tracked);
   };
+  const onEngines = (what: string, run: (engine: Engine) => Promise<unknown>) => {
+    for (const engine of engines) own(run(engine), what);
+  };
+
+  const accessOf = async (resource: ResourceName): Promise<TargetAccess> => {
+    const access = await controlPlane.resourceTarget(resource);
+    if (access === undefined) throw new TargetFault('target_misconfigured', 'resource is not registered');
+    return access;
+  };
+
+  const hub: Hub = {
+    findCredential: (userName) => controlPlane.findCredential(userName),
+    decide: (ask) => controlPlane.decide(ask),
+    async openSession(ask) {
+      const answer = await controlPlane.openSession(ask);
+      if (answer.kind === 'opened')
+        held.set(answer.session.id, {
+          session: answer.session,
+          database: ask.database,
+          deadline: answer.session.endsAt,
+        });
+      return answer;
+    },
+    // INVARIANT 11 and 12: an engine names a session, and what it gets is that session's alone.
+    async reach(id) {
+      const one = held.get(id);
+      if (one === undefined) throw new Error(`reach a target: session \`${id}\` is not open`);
+      const { session, database } = one;
+      const access = await accessOf(session.role.resource);
+      if (database !== access.database)
+        throw new TargetFault('target_refused', `database \`${database}\` is not the one of the resource`);
+      return { route: routeOf(access), login: await provisioner.login(session, access) };
+    },
+    renewLogin(id) {
+      const session = held.get(id)?.session;
+      if (session !== undefined) provisioner.renew(session.grant);
+    },
+    async analyse({ resource, text, names, prepared }) {
+      const access = await accessOf(resource);
+      const snapshot = await catalogues.get(access);
+      const analysis = await analyser.analyse(text, snapshot, names, prepared);
+      if (!namesUnknown(analysis)) return analysis;
+      const fresh = await catalogues.refresh(access);
+      return fresh.version === snapshot.version ? analysis : analyser.analyse(text, fresh, names, prepared);
+    },
+    async reloadCatalogue(resource) {
+      catalogues.invalidate(resource);
+      await catalogues.get(await accessOf(resource));
+    },
+  };
 
   const endGrant = (grant: GrantId) => {
-    judge.forgetGrant(grant);
     const drop = async () => {
       // Made by an earlier life of this gateway, or by another one.
       if (!(await provisioner.drop(grant))) await reconcile();
     };
     own(drop(), 'login could not be dropped');
   };
+  const moveDeadline = (grant: GrantId, to: Instant) => {
+    for (const one of held.values()) if (one.session.grant === grant) one.deadline = to;
+    provisioner.extend(grant, to);
+  };
+
   const onChange = (change: GatewayChange): void => {
-    beatsSinceHeard = 0;
-    if (isLost) {
-      isLost = false;
-      events.controlPlaneBack();
-      own(recheck(), 'sessions could not be checked');
-    }
+    onEngines('sessions could not be cut', (engine) => engine.told(change));
     switch (change.kind) {
-      case 'heartbeat':
-        return;
       case 'grant_ended':
-        own(supervisor.cut({ grant: change.grant }, change.reason, change.message), 'sessions could not be cut');
         return endGrant(change.grant);
       case 'grant_extended':
-        supervisor.moveDeadline(change.grant, change.deadline);
-        return provisioner.extend(change.grant, change.deadline);
+        return moveDeadline(change.grant, change.deadline);
       case 'principal_suspended': {
-        const grants = new Set(
-          supervisor.sessions().flatMap((s) => (s.principal.id === change.principal ? [s.grant] : [])),
-        );
-        own(supervisor.cut({ principal: change.principal }, 'suspended', change.message), 'sessions could not be cut');
-        for (const grant of grants) endGrant(grant);
+        const theirs = [...held.values()].filter(({ session }) => session.principal.id === change.principal);
+        for (const grant of new Set(theirs.map(({ session }) => session.grant))) endGrant(grant);
         return;
       }
-      case 'session_ended':
-        own(supervisor.cut({ session: change.session }, change.reason, change.message), 'session could not be cut');
-        return;
       case 'policy_changed':
-        judge.policyChanged(change.policyVersion);
-        own(recheck(), 'sessions could not be checked');
-        return;
+        return own(recheck(), 'sessions could not be checked');
       case 'principal_changed':
-        if (supervisor.sessions().some((session) => session.principal.id === change.principal)) {
-          judge.forgetDecisions();
+        if ([...held.values()].some(({ session }) => session.principal.id === change.principal))
           own(recheck(), 'sessions could not be checked');
-        }
         return;
+      case 'heartbeat':
+      case 'session_ended':
       case 'resource_changed':
-        return judge.catalogueChanged();
+        return;
       case 'missed':
-        judge.forgetDecisions();
         own(recheck(), 'sessions could not be checked');
         // Also the logins of grants that have ended, with no session to be cut.
         return own(reconcile(), 'targets could not be reconciled');
@@ -177,20 +221,25 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
 
   /** The poll behind the push: whoever may not go on is cut. */
   const recheck = async (): Promise<void> => {
-    const running = supervisor.sessions();
-    if (running.length === 0) return;
-    const live = new Map((await controlPlane.liveSessions(running.map((s) => s.id))).map((s) => [s.session, s]));
-    for (const session of running) {
-      const going = live.get(session.id);
-      const deadline = going?.deadline;
-      // Not live any more: by the clock, or because somebody has ended it and we didn't hear.
-      const isOver = clock.now() >= (supervisor.deadlineOf(session.id) ?? session.endsAt);
-      if (deadline === undefined) await supervisor.cut({ session: session.id }, isOver ? 'expired' : 'revoked');
-      else if (deadline !== supervisor.deadlineOf(session.id)) {
-        supervisor.moveDeadline(session.grant, deadline);
-        provisioner.extend(session.grant, deadline);
+    const asked = [...held.values()];
+    if (asked.length === 0) return;
+    const live = new Map(
+      (await controlPlane.liveSessions(asked.map(({ session }) => session.id))).map((s) => [s.session, s]),
+    );
+    for (const one of asked) {
+      const { id, grant } = one.session;
+      const going = live.get(id);
+      if (going === undefined) {
+        // Not live any more: by the clock, or because somebody has ended it and we didn't hear.
+        const reason = clock.now() >= one.deadline ? 'expired' : 'revoked';
+        onEngines('session could not be cut', (engine) => engine.cut({ session: id }, reason));
+      } else {
+        if (going.deadline !== one.deadline) {
+          moveDeadline(grant, going.deadline);
+          onEngines('deadline could not be moved', (engine) => engine.moveDeadline(grant, going.deadline));
+        }
+        provisioner.follow(grant, going.role);
       }
-      if (going !== undefined) provisioner.follow(session.grant, going.role);
     }
   };
 
@@ -199,7 +248,6 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
       await provisioner.reconcile(resource).catch((error: unknown) => events.targetFailed(resource, error));
   };
 
-  const subscription = controlPlane.subscribe(onChange);
   let pulse = timers.setTimer(beatMs, beat);
   let recheckAt = clock.now() + 30_000;
   let catalogueAt = clock.now() + catalogueEveryMs;
@@ -208,21 +256,13 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     if (isStopping) return;
     pulse = timers.setTimer(beatMs, beat);
     const now = clock.now();
-    supervisor.sweep();
-    // INVARIANT 4: without the control plane nobody would tell us of a revocation.
-    beatsSinceHeard += 1;
-    if (beatsSinceHeard * beatMs > graceMs && !isLost) {
-      isLost = true;
-      events.controlPlaneLost();
-      own(supervisor.cut('all', 'control_plane_lost'), 'sessions could not be cut');
-    }
     if (now >= recheckAt) {
       recheckAt = now + 30_000;
       own(recheck(), 'sessions could not be checked');
     }
     if (now >= catalogueAt) {
       catalogueAt = now + catalogueEveryMs;
-      if (supervisor.sessions().length > 0) own(catalogues.check(), 'catalogue could not be checked');
+      if (held.size > 0) own(catalogues.check(), 'catalogue could not be checked');
     }
     if (now >= reconcileAt) {
       reconcileAt = now + reconcileEveryMs;
@@ -230,97 +270,56 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     }
   }
 
-  const openWhenHeard: ControlPlane['openSession'] = (ask) =>
-    isLost
-      ? Promise.resolve({ kind: 'refused', message: 'sallyport: the gateway has lost the control plane' })
-      : controlPlane.openSession(ask);
-
-  const listener = await listen(options.listen, {
-    controlPlane: { ...controlPlane, openSession: openWhenHeard },
-    journal,
-    judge,
-    supervisor,
-    provisioner,
-    cancels: createCancelRegistry({ random }),
+  const subscription = controlPlane.subscribe(onChange);
+  const engine = await startEngine({
+    hub,
+    events,
+    recorder,
     clock,
     random,
-    events: {
-      ...events,
-      sessionEnded(session, reason, totals) {
-        events.sessionEnded(session, reason, totals);
-        // The clock has ended the grant, whether or not anybody has told us.
-        if (reason === 'expired') endGrant(session.grant);
-      },
-    },
-    gatewayId: id,
-    mockSecret,
-    reached,
+    timers,
+    listen: options.listen,
     limits: { ...defaultLimits, ...options.limits },
     strict,
+    graceMs,
+    mockSecret: recorder.mockSecret,
+    reached,
   }).catch(async (error: unknown) => {
-    subscription[Symbol.dispose]();
     pulse[Symbol.dispose]();
-    await Promise.all([shipper, journal, provisioner, analyser].map((part) => part[Symbol.asyncDispose]()));
+    subscription[Symbol.dispose]();
+    await Promise.all([recorder.stop(0), provisioner[Symbol.asyncDispose](), analyser[Symbol.asyncDispose]()]);
     throw error;
   });
+  engines.push(engine);
+  // Whoever came in before the engine could be told of anything.
+  own(recheck(), 'sessions could not be checked');
   own(reconcile(), 'targets could not be reconciled');
 
   return {
-    id,
-    host: listener.host,
-    port: listener.port,
-    sessions: () => supervisor.sessions(),
-    journalState: () => journal.state,
-    unshippedBytes: () => journal.unshippedBytes,
-    drain: (signal) => shipper.drain(signal),
+    id: recorder.id,
+    host: engine.host,
+    port: engine.port,
+    sessions: () => [...held.values()].map(({ session }) => session),
+    journalState: () => recorder.journal.state,
+    unshippedBytes: () => recorder.journal.unshippedBytes,
+    drain: (signal) => recorder.drain(signal),
     reconcile,
     async stop({ shipWithinMs = 3000 } = {}) {
       if (isStopping) return;
       isStopping = true;
       pulse[Symbol.dispose]();
       subscription[Symbol.dispose]();
-      await supervisor.cut('all', 'gateway_stopped');
-      await listenerClosed();
+      await Promise.all(engines.map((one) => one.stop()));
       // INVARIANT 12: a login that nobody can use through us is of no use to anybody.
       await Promise.allSettled(provisioner.grants().map((grant) => provisioner.drop(grant)));
       await Promise.allSettled(background);
-      journal.flush();
-      await new Promise<void>((resolve) => {
-        journal.whenDurable(journal.lastNumber, resolve);
-        setTimeout(resolve, 1000).unref();
-      });
-      await shipper.drain(AbortSignal.timeout(shipWithinMs));
-      await shipper[Symbol.asyncDispose]();
+      await recorder.stop(shipWithinMs);
       await Promise.all([provisioner, analyser].map((part) => part[Symbol.asyncDispose]()));
-      await journal[Symbol.asyncDispose]();
     },
   };
-
-  async function listenerClosed(): Promise<void> {
-    // Half a second for clients to take our last words.
-    await new Promise<void>((resolve) => setTimeout(resolve, supervisor.sessions().length === 0 ? 50 : 500));
-    await listener[Symbol.asyncDispose]();
-  }
 }
 
-/**
- * The gateway's name and its secret for mock salts live with the journal: a journal that is lost takes the name along, so
- * that numbers which start anew are never mistaken for ones that the control plane has.
- */
-function identityOf(folder: string, random: Random): { readonly id: string; readonly mockSecret: Buffer } {
-  mkdirSync(folder, { recursive: true, mode: 0o700 });
-  const file = join(folder, 'identity');
-  let secret: string;
-  try {
-    secret = readFileSync(file, 'utf8');
-    if (!/^[0-9a-f]{64}$/.test(secret)) throw new Error(`\`${file}\` is not a gateway's identity`);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
-    secret = Buffer.from(random(32)).toString('hex');
-    writeFileSync(file, secret, { mode: 0o600, flag: 'wx' });
-  }
-  return {
-    id: `gw_${hash('sha256', `id ${secret}`, 'hex').slice(0, 24)}`,
-    mockSecret: Buffer.from(hash('sha256', `mock ${secret}`, 'hex')),
-  };
+/** INVARIANT 10: an engine never sees what administers a target. */
+function routeOf({ admin: _, ...route }: TargetAccess): TargetRoute {
+  return route;
 }

@@ -34,6 +34,9 @@ export type RecordedParameter =
   | RecordedText
   | { readonly hex: string; readonly type: number; readonly bytes?: number; readonly sha256?: string };
 
+/** How it came: as a query, as an execution of a portal, or as the protocol's own call of a function. */
+export type Protocol = 'simple' | 'extended' | 'function';
+
 /** One command of a statement. */
 export type CommandRef = { readonly statement: number; readonly command: number };
 
@@ -60,7 +63,7 @@ export type GatewayEvent =
       readonly on: SessionRef;
       /** Number within the session; `statement.ended` refers to it. */
       readonly statement: number;
-      readonly protocol: 'simple' | 'extended';
+      readonly protocol: Protocol;
       readonly text: RecordedText;
       readonly parameters?: readonly RecordedParameter[];
       /** For `execute`: what was prepared under the name, which may have come by a message that is no execution. */
@@ -113,7 +116,7 @@ export type GatewayEvent =
       readonly kind: 'statement.denied';
       readonly on: SessionRef;
       readonly statement: number;
-      readonly protocol: 'simple' | 'extended';
+      readonly protocol: Protocol;
       readonly text: RecordedText;
       readonly parameters?: readonly RecordedParameter[];
       readonly sqlState: string;

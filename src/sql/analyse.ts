@@ -8,11 +8,19 @@
  */
 import type { Node } from '@pgsql/types';
 import { createCollector } from './_collector.ts';
+import { parseCallText, statementOfCall, type CallByOid } from './call-by-oid.ts';
 import type { Place, Walk } from './_place.ts';
 import { Undecidable } from './_tree.ts';
 import { commitsWithin, tagOf, walkQuery, walkStatement, type Walked } from './_utility.ts';
 import type { Names, UnknownNames } from './names.ts';
-import { otherNeed, type Analysis, type Need, type StatementAnalysis, type StatementClass } from './needs.ts';
+import {
+  otherNeed,
+  type Analysis,
+  type Missing,
+  type Need,
+  type StatementAnalysis,
+  type StatementClass,
+} from './needs.ts';
 import { parseText, type Parser } from './parser.ts';
 
 /** In UTF-16 units. Parsing costs about 20 ms for 35 kB, and a longer text would stall other sessions. */
@@ -23,6 +31,8 @@ export function analyse(parser: Parser, text: string, names: Names | UnknownName
   if (text.length > longestText) {
     return undecidable(text, `its text is longer than ${longestText} characters`);
   }
+  const call = parseCallText(text);
+  if (call !== undefined) return analyseCall(parser, call, names);
   const parsed = parseText(parser, text);
   if (parsed.kind === 'unparsable') return parsed;
   if (parsed.kind === 'failed') return undecidable(text, 'the parser could not cope with it');
@@ -42,6 +52,22 @@ export function analyse(parser: Parser, text: string, names: Names | UnknownName
     }
   }
   return { kind: 'statements', statements };
+}
+
+function analyseCall(parser: Parser, call: CallByOid, names: Names | UnknownNames): Analysis {
+  const found = statementOfCall(names.catalogue, call);
+  const text = `fast-path call of function ${call.oid}`;
+  if (found === undefined) {
+    const missing: Missing = { kind: 'function', name: `with oid ${call.oid}` };
+    return { kind: 'statements', statements: [{ ...refusal(text, 'FUNCTION CALL', 'it is not known'), missing }] };
+  }
+  const analysis = analyse(parser, found.text, names);
+  if (analysis.kind === 'unparsable') return undecidable(text, 'its name is not known here');
+  const { argumentTypes } = found.routine;
+  return {
+    kind: 'statements',
+    statements: analysis.statements.map((statement) => ({ ...statement, tag: 'FUNCTION CALL', argumentTypes })),
+  };
 }
 
 function undecidable(text: string, because: string): Analysis {

@@ -31,6 +31,9 @@ export type Routine = {
   readonly most: number | null;
   /** It may return a row, whose columns `from` then shows; otherwise one plain value. */
   readonly returnsRow: boolean;
+  readonly oid: number;
+  /** Oids of the types of its arguments. */
+  readonly argumentTypes: readonly number[];
 };
 
 /** An operator or cast whose function is neither C nor internal, so anybody may have written it. */
@@ -43,6 +46,7 @@ export type Catalogue = {
   readonly relations: ReadonlyMap<string, Relation>;
   /** By name, all schemas and overloads together. */
   readonly routines: ReadonlyMap<string, readonly Routine[]>;
+  readonly routinesByOid: ReadonlyMap<number, Routine>;
   /** By name. */
   readonly operators: ReadonlyMap<string, readonly UserOperator[]>;
   /** By the name of the target type, without its schema. */
@@ -92,7 +96,7 @@ select pg_catalog.json_build_object(
     select pg_catalog.json_agg(pg_catalog.json_build_array(
       n.nspname, p.proname, p.prokind, p.provolatile, l.lanname, p.prosecdef, p.oid < '16384'::pg_catalog.oid,
       p.pronargs - p.pronargdefaults, case when p.provariadic = '0'::pg_catalog.oid then p.pronargs end,
-      t.typtype in ('c', 'd', 'p') or p.proargmodes is not null))
+      t.typtype in ('c', 'd', 'p') or p.proargmodes is not null, p.oid::pg_catalog.int8, p.proargtypes::pg_catalog.text))
     from pg_catalog.pg_proc p
     join pg_catalog.pg_namespace n on n.oid = p.pronamespace
     join pg_catalog.pg_language l on l.oid = p.prolang
@@ -144,6 +148,8 @@ type RoutineRow = readonly [
   fewest: number,
   most: number | null,
   returnsRow: boolean,
+  oid: number,
+  argumentTypes: string,
 ];
 type Document = {
   readonly version: number;
@@ -185,9 +191,11 @@ export function parseCatalogue(json: string): Catalogue {
     });
   }
   const routines = new Map<string, Routine[]>();
+  const routinesByOid = new Map<number, Routine>();
   for (const row of document.routines ?? []) {
-    const [schema, name, kind, volatility, language, securityDefiner, builtin, fewest, most, returnsRow] = row;
-    append(routines, name, {
+    const [schema, name, kind, volatility, language, securityDefiner, builtin, fewest, most, returnsRow, oid, types] =
+      row;
+    const routine: Routine = {
       schema,
       name,
       kind: routineKinds[kind] ?? 'function',
@@ -198,7 +206,11 @@ export function parseCatalogue(json: string): Catalogue {
       fewest,
       most,
       returnsRow,
-    });
+      oid,
+      argumentTypes: types === '' ? [] : types.split(' ').map(Number),
+    };
+    append(routines, name, routine);
+    routinesByOid.set(oid, routine);
   }
   const operators = new Map<string, UserOperator[]>();
   for (const [schema, name, functionSchema, functionName] of document.operators ?? []) {
@@ -208,7 +220,15 @@ export function parseCatalogue(json: string): Catalogue {
   for (const [targetType, schema, name] of document.casts ?? []) {
     append(casts, targetType, { targetType, function: { schema, name } });
   }
-  return { relations, routines, operators, casts, version: document.version, database: document.database };
+  return {
+    relations,
+    routines,
+    routinesByOid,
+    operators,
+    casts,
+    version: document.version,
+    database: document.database,
+  };
 }
 
 function append<V>(map: Map<string, V[]>, key: string, value: V): void {

@@ -91,6 +91,8 @@ export type StatementAnalysis = {
    */
   readonly endsTransaction: boolean;
   readonly transaction?: TransactionControl;
+  /** Of a call by oid: the function's types of arguments. */
+  readonly argumentTypes?: readonly number[];
   /** `prepare`: under this name the session will know this text, which `Names.prepared` takes back later. */
   readonly prepares?: { readonly name: string; readonly text: string };
   /** `deallocate`, `discard all`: the prepared statement that is gone afterwards, or all of them. */

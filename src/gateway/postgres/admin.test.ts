@@ -34,15 +34,18 @@ async function given(request: Buffer): Promise<string> {
   return received;
 }
 
+const ok = Buffer.from([0x52, 0, 0, 0, 8, 0, 0, 0, 0]);
+const ready = Buffer.from([0x5a, 0, 0, 0, 5, 0x49]);
 const cleartext = Buffer.from([0x52, 0, 0, 0, 8, 0, 0, 0, 3]);
 const md5 = Buffer.from([0x52, 0, 0, 0, 12, 0, 0, 0, 5, 1, 2, 3, 4]);
 
 for (const [name, request] of [
   ['a cleartext password', cleartext],
   ['an MD5 password', md5],
+  ['nothing', Buffer.concat([ok, ready])],
 ] as const)
-  test(`INVARIANT 10: a target that asks its administrator for ${name} is given none`, async () => {
+  test(`INVARIANT 10: a target that asks its administrator for ${name} is given none, and no statement`, async () => {
     const received = await given(request);
     assert.ok(received.includes('sallyport_admin'), 'it has heard the start-up');
-    assert.ok(!received.includes('hunter2') && !received.includes('md5'), received);
+    assert.ok(!received.includes('hunter2') && !received.includes('md5') && !received.includes('select'), received);
   });

@@ -5,8 +5,10 @@
 import type { Socket } from 'node:net';
 import { basename, dirname } from 'node:path';
 import pg from 'pg';
+import { leastIterations, mostIterations, scramSha256Plus } from '#wire/postgres/scram.ts';
 import type { TargetAccess } from '../control-plane.ts';
 import { dialOptions, TargetFault } from './target-address.ts';
+import { isTaken, noBinding, refusal } from './target-authentication.ts';
 
 export type Admin = AsyncDisposable & {
   readonly query: (text: string, values?: readonly unknown[]) => Promise<readonly Record<string, unknown>[]>;
@@ -14,29 +16,87 @@ export type Admin = AsyncDisposable & {
   readonly transaction: <T>(run: (query: Admin['query']) => Promise<T>) => Promise<T>;
 };
 
+type Sasl = { readonly mechanisms: readonly string[] };
+
 /**
- * INVARIANT 10: the driver would send the password itself, or a hash that is as good, to any server that asks for it. It
- * goes nowhere but into SCRAM, as that of the logins does (upstream.ts). These are the driver's own hooks (pg/lib/client.js).
+ * INVARIANT 10: the driver would send the password itself, or a hash that is as good, to any server that asks for it, and
+ * would talk to one that asks for nothing. Here it follows the same rules as the logins do (target-authentication.ts).
+ * These are the driver's own hooks (pg/lib/client.js).
  */
-class ScramOnlyClient extends pg.Client {
-  _handleAuthCleartextPassword(): void {
-    this.#refuse('a cleartext');
-  }
+function clientFor(access: TargetAccess, hasCertificate: boolean): typeof pg.Client {
+  const weakest = access.authentication ?? 'scram-sha-256';
+  const channel = { isTls: access.tls.mode !== 'disable', hasCertificate };
+  return class extends pg.Client {
+    #isProven = false;
 
-  _handleAuthMD5Password(): void {
-    this.#refuse('an MD5');
-  }
+    constructor(config?: string | pg.ClientConfig) {
+      super(config);
+      this.#driver.connection.on('authenticationOk', () => this.#unless(this.#isProven, 'ok'));
+    }
 
-  #refuse(kind: string): void {
-    const { connection } = this as unknown as { readonly connection: { readonly stream: Socket } };
-    connection.stream.destroy(new Error(`target asks its administrator for ${kind} password, not for scram-sha-256`));
-  }
+    get #driver() {
+      type Hooks = Record<
+        `_handleAuth${'CleartextPassword' | 'MD5Password' | 'SASL' | 'SASLContinue' | 'SASLFinal'}`,
+        (m: unknown) => void
+      >;
+      return {
+        connection: (
+          this as unknown as { connection: { stream: Socket; on: (event: string, run: () => void) => void } }
+        ).connection,
+        // What this class overrides.
+        super: pg.Client.prototype as unknown as Hooks,
+      };
+    }
+
+    #unless(isFine: boolean, asked: Parameters<typeof isTaken>[1]): boolean {
+      const isAnswered = isFine || isTaken(weakest, asked, channel);
+      if (!isAnswered) this.#driver.connection.stream.destroy(refusal(asked));
+      return isAnswered;
+    }
+
+    _handleAuthCleartextPassword(message: unknown): void {
+      if (!this.#unless(false, 'cleartext')) return;
+      this.#isProven = true;
+      this.#driver.super._handleAuthCleartextPassword.call(this, message);
+    }
+
+    _handleAuthMD5Password(message: unknown): void {
+      if (!this.#unless(false, 'md5')) return;
+      this.#isProven = true;
+      this.#driver.super._handleAuthMD5Password.call(this, message);
+    }
+
+    _handleAuthSASL(message: Sasl): void {
+      if (weakest === 'scram-sha-256-plus' && !message.mechanisms.includes(scramSha256Plus))
+        this.#driver.connection.stream.destroy(noBinding());
+      else this.#driver.super._handleAuthSASL.call(this, message);
+    }
+
+    _handleAuthSASLContinue(message: { readonly data: string }): void {
+      // The driver has an upper bound only.
+      const iterations = Number(/,i=(\d+)$/.exec(message.data)?.[1]);
+      if (iterations < leastIterations)
+        this.#driver.connection.stream.destroy(new Error('server asks for too few iterations'));
+      else this.#driver.super._handleAuthSASLContinue.call(this, message);
+    }
+
+    _handleAuthSASLFinal(message: unknown): void {
+      // Throws into the connection when the server hasn't proven that it knows the password.
+      const session = (this as unknown as { saslSession: unknown }).saslSession;
+      this.#driver.super._handleAuthSASLFinal.call(this, message);
+      this.#isProven = session !== null && (this as unknown as { saslSession: unknown }).saslSession === null;
+    }
+  };
 }
 
 export function openAdmin(access: TargetAccess): Admin {
-  const { address, tls } = dialOptions(access);
+  const { address, tls, isDirect } = dialOptions(access);
   const pool = new pg.Pool({
-    Client: ScramOnlyClient,
+    Client: clientFor(access, tls?.cert !== undefined),
+    // Bound to the server's certificate where it offers that.
+    enableChannelBinding: tls !== undefined,
+    // Missing in the declarations.
+    ...({ scramMaxIterations: mostIterations } as pg.PoolConfig),
     ...('path' in address
       ? { host: dirname(address.path), port: Number(basename(address.path).split('.').at(-1)) }
       : address),
@@ -44,6 +104,8 @@ export function openAdmin(access: TargetAccess): Admin {
     user: access.admin.user,
     password: () => access.admin.password.reveal(),
     ssl: tls ?? false,
+    ...(isDirect ? { sslnegotiation: 'direct' as const } : {}),
+    keepAlive: true,
     application_name: 'sallyport',
     max: 4,
     idleTimeoutMillis: 10_000,

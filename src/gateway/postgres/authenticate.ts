@@ -18,7 +18,7 @@ import {
   scramSha256Plus,
   ScramFailure,
 } from '#wire/postgres/scram.ts';
-import type { ControlPlane } from '../control-plane.ts';
+import type { Hub } from '../engine.ts';
 import type { CredentialId } from '#core/ids.ts';
 import type { HandshakeReader } from './handshake-reader.ts';
 
@@ -36,13 +36,13 @@ export async function authenticate(
     readonly binding: Buffer | undefined;
   },
   context: {
-    readonly controlPlane: Pick<ControlPlane, 'findCredential'>;
+    readonly hub: Pick<Hub, 'findCredential'>;
     readonly random: Random;
     readonly mockSecret: Uint8Array;
   },
 ): Promise<AuthenticateOutcome> {
   const { reader, send, binding } = ask;
-  const found = await context.controlPlane.findCredential(ask.user);
+  const found = await context.hub.findCredential(ask.user);
   const real = found === undefined ? undefined : parseScramVerifier(found.verifier);
   const mock = mockScramVerifier(ask.user, context.mockSecret);
   const offered = binding === undefined ? [scramSha256] : [scramSha256Plus, scramSha256];

@@ -1,6 +1,7 @@
 /**
  * Cancel requests come on a connection of their own, with nothing but a process id and a key. Ours are translated: the
- * client never learns those of the target. A wrong key gets no answer, as a right one does.
+ * client never learns those of the target. A wrong key gets no answer, as a right one does. As with the server itself, the
+ * connection is closed when the request has been carried out, so that who waits for that can send the next statement.
  */
 import { timingSafeEqual } from 'node:crypto';
 import type { Random } from '#core/ids.ts';
@@ -8,16 +9,16 @@ import type { Random } from '#core/ids.ts';
 export type CancelRegistry = {
   /** `keyBytes`: 4 in protocol 3.0, up to 256 in 3.2. */
   readonly register: (
-    cancel: () => void,
+    cancel: () => Promise<void>,
     keyBytes: number,
   ) => { readonly processId: number; readonly secretKey: Buffer; readonly release: () => void };
-  /** Cancels when the key is right. Takes the same time when not. */
-  readonly request: (processId: number, secretKey: Buffer) => void;
+  /** Cancels when the key is right; to find that out takes the same time when not. Resolves when it is done. Never throws. */
+  readonly request: (processId: number, secretKey: Buffer) => Promise<void>;
 };
 
 export function createCancelRegistry(context: { readonly random: Random }): CancelRegistry {
   const { random } = context;
-  const known = new Map<number, { readonly secretKey: Buffer; readonly cancel: () => void }>();
+  const known = new Map<number, { readonly secretKey: Buffer; readonly cancel: () => Promise<void> }>();
   return {
     register(cancel, keyBytes) {
       let processId: number;
@@ -28,11 +29,11 @@ export function createCancelRegistry(context: { readonly random: Random }): Canc
       known.set(processId, { secretKey, cancel });
       return { processId, secretKey, release: () => void known.delete(processId) };
     },
-    request(processId, secretKey) {
+    async request(processId, secretKey) {
       const entry = known.get(processId);
       const expected = entry?.secretKey ?? Buffer.alloc(secretKey.length);
       const isRight = timingSafeEqual(padded(expected), padded(secretKey)) && expected.length === secretKey.length;
-      if (isRight) entry?.cancel();
+      if (isRight) await entry?.cancel().catch(() => {});
     },
   };
 }

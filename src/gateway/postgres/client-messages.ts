@@ -13,6 +13,7 @@ import { headerLength, MessageReader, ProtocolViolation } from '#wire/postgres/b
 import {
   decodeBind,
   decodeExecute,
+  decodeFunctionCall,
   decodeParse,
   decodeQuery,
   decodeTarget,
@@ -20,10 +21,12 @@ import {
   encodeParse,
   encodeQuery,
   frontend,
+  type FunctionCallMessage,
 } from '#wire/postgres/frontend.ts';
 import { encodeErrorResponse } from '#wire/postgres/backend.ts';
+import { callText } from '#sql/call-by-oid.ts';
 import { namesQuery } from '#sql/catalogue.ts';
-import type { RecordedParameter } from '../records.ts';
+import type { Protocol, RecordedParameter } from '../records.ts';
 import type { Portal, Prepared, Run } from './exchange.ts';
 import { isCacheable, type Allowed, type Book, type Denied, type Verdict } from './judge.ts';
 import type { LedgerEntry } from './ledger.ts';
@@ -141,14 +144,8 @@ export class ClientMessages {
         // Left over from a COPY that has failed: the server ignores them.
         return drop;
       case frontend.functionCall:
-        return this.#refuse('simple', {
-          kind: 'deny',
-          policyVersion: link.session.policyVersion,
-          policies: [],
-          sqlState: '0A000',
-          message: 'sallyport: the function call message is not supported; use `select`',
-          isFinal: true,
-        });
+        if (length > link.limits.maxStatementBytes) return this.#tooLong('function', at + length - end);
+        return this.#functionCall(decodeFunctionCall(body));
       case frontend.terminate:
         return leave;
       default:
@@ -214,6 +211,26 @@ export class ClientMessages {
     link.portals.remove('');
     link.exchange.push({ kind: 'query', run });
     if (verdict.takesCopyData) this.#copyAwaited = run;
+    noteForwarded(link, verdict);
+    return pass;
+  }
+
+  /** A function by its oid: judged and recorded as the `select` that it amounts to. */
+  #functionCall(message: FunctionCallMessage): Step {
+    const link = this.#link;
+    const verdict = this.#verdict(callText(message.function, message.values.length));
+    if (verdict === undefined) return hold;
+    const { text, parameterTypes } = verdict.call ?? {
+      text: `fast-path call of function ${message.function}`,
+      parameterTypes: [],
+    };
+    const parameters = recordParameters(message, { parameterTypes });
+    if (verdict.kind === 'deny') return this.#refuse('function', verdict, text, parameters);
+    if (!this.#canRecord()) return hold;
+    const run = link.exchange.begin('function', text, verdict, parameters);
+    this.hasRecords = true;
+    link.segment += 1;
+    link.exchange.push({ kind: 'query', run });
     noteForwarded(link, verdict);
     return pass;
   }
@@ -433,9 +450,9 @@ export class ClientMessages {
     if (answer?.text === text) this.#answer = undefined;
     const verdict = known ?? (answer?.text === text && answer.book === book ? answer.verdict : undefined);
     if (verdict === undefined) {
-      const { session, access, statements } = link;
+      const { session, statements } = link;
       const prepared = () => [...statements.settled()].map(([name, value]) => [name, value.text] as const);
-      void link.judge.judge({ session, access, names: link.names.asked, text, prepared }).then((given) => {
+      void link.judge.judge({ session, names: link.names.asked, text, prepared }).then((given) => {
         this.#answer = { text, book, verdict: given };
         this.#resume();
       });
@@ -463,7 +480,7 @@ export class ClientMessages {
       return;
     }
     link.isCatalogueStale = false;
-    void link.judge.reloadCatalogue(link.access).then(this.#resume);
+    void link.judge.reloadCatalogue(link.session.role.resource).then(this.#resume);
   }
 
   #canAskNames(): boolean {
@@ -490,7 +507,7 @@ export class ClientMessages {
     target.write(encodeQuery(namesQuery));
   }
 
-  #tooLong(protocol: 'simple' | 'extended', rest: number): Step {
+  #tooLong(protocol: Protocol, rest: number): Step {
     this.discarding = rest;
     const megabytes = Math.floor(this.#link.limits.maxStatementBytes / 1_048_576);
     return this.#refuse(
@@ -518,7 +535,7 @@ export class ClientMessages {
   }
 
   #refuse(
-    protocol: 'simple' | 'extended',
+    protocol: Protocol,
     verdict: Denied,
     text?: string,
     parameters?: readonly RecordedParameter[],
@@ -536,7 +553,7 @@ export class ClientMessages {
       ...(hint === undefined ? {} : { hint }),
       ...(position === undefined ? {} : { position }),
     });
-    const isSimple = protocol === 'simple';
+    const isSimple = protocol !== 'extended';
     if (isSimple) this.#link.segment += 1;
     // The server fails here, and skips what follows up to the next Sync: so do we, and nothing of it is in the record.
     else this.#link.isSkipping = true;

@@ -139,6 +139,7 @@ export class ClientSide {
     switch (type) {
       case frontend.query:
       case frontend.parse:
+      case frontend.functionCall:
         // Of one that is refused for its length the head is enough.
         return length > this.#link.limits.maxStatementBytes ? headerLength : length;
       case frontend.bind:

@@ -1,10 +1,13 @@
 /** Connects to a target: a plain socket on this machine, or TLS with a verified name. Nothing of the login happens here. */
 import { connect, type Socket } from 'node:net';
-import { connect as tlsConnect, type ConnectionOptions } from 'node:tls';
+import { connect as tlsConnect, type ConnectionOptions, type TLSSocket } from 'node:tls';
 import { serverEndPointBinding } from '#wire/postgres/scram.ts';
 import { encodeSslRequest } from '#wire/postgres/startup.ts';
 import { Endpoint } from './endpoint.ts';
 import { TargetFault, type Dialled } from './target-address.ts';
+
+/** A peer that vanishes without a word is noticed by the system, however long a session is idle. */
+const keepAliveMs = 60_000;
 
 export type Connected = {
   readonly endpoint: Endpoint;
@@ -14,22 +17,48 @@ export type Connected = {
 
 /** Throws `target_unreachable` or `target_refused`, and leaves nothing open then. */
 export async function dial(dialled: Dialled, signal: AbortSignal): Promise<Connected> {
-  if (dialled.tls !== undefined) return dialTls(dialled.address, dialled.tls, signal);
+  if (dialled.tls !== undefined) return dialTls(dialled, dialled.tls, signal);
   const { promise, resolve } = Promise.withResolvers<void>();
   const endpoint = Endpoint.dial(dialled.address, resolve);
   await orFailure(endpoint.socket, signal, promise, 'target could not be reached');
+  endpoint.socket.setKeepAlive(true, keepAliveMs);
   return { endpoint, binding: undefined };
 }
 
-async function dialTls(
-  address: Dialled['address'],
-  options: ConnectionOptions,
-  signal: AbortSignal,
-): Promise<Connected> {
-  const raw = connect(address);
+async function dialTls(dialled: Dialled, options: ConnectionOptions, signal: AbortSignal): Promise<Connected> {
+  const raw = connect(dialled.address);
   raw.setNoDelay(true);
   const connected = new Promise<void>((resolve) => raw.once('connect', resolve));
   await orFailure(raw, signal, connected, 'target could not be reached');
+  raw.setKeepAlive(true, keepAliveMs);
+  if (!dialled.isDirect) await askForTls(raw, signal);
+  const secure = wrap(raw, options);
+  // TLS 1.2 could be negotiated anew in mid-session, with another certificate; no PostgreSQL does.
+  secure.disableRenegotiation();
+  const secured = new Promise<void>((resolve) => secure.once('secureConnect', resolve));
+  await orFailure(secure, signal, secured, 'tls with the target could not be set up');
+  if (dialled.isDirect && secure.alpnProtocol !== 'postgresql') {
+    // Another service on the same port might understand what is sent to a database in its own way (ALPACA).
+    secure.destroy();
+    throw new TargetFault('target_refused', 'target does not speak postgresql in direct tls');
+  }
+  const certificate = secure.getPeerX509Certificate()?.raw;
+  return {
+    endpoint: Endpoint.stream(secure),
+    binding: certificate === undefined ? undefined : serverEndPointBinding(certificate),
+  };
+}
+
+function wrap(raw: Socket, options: ConnectionOptions): TLSSocket {
+  try {
+    return tlsConnect({ ...options, socket: raw });
+  } catch (cause) {
+    raw.destroy();
+    throw new TargetFault('target_misconfigured', 'the certificates for the target can not be used', { cause });
+  }
+}
+
+async function askForTls(raw: Socket, signal: AbortSignal): Promise<void> {
   raw.write(encodeSslRequest());
   const answered = new Promise<Buffer>((resolve) => {
     raw.once('data', (bytes: Buffer) => {
@@ -43,14 +72,6 @@ async function dialTls(
     raw.destroy();
     throw new TargetFault('target_refused', 'target does not offer tls');
   }
-  const secure = tlsConnect({ ...options, socket: raw });
-  const secured = new Promise<void>((resolve) => secure.once('secureConnect', resolve));
-  await orFailure(secure, signal, secured, 'tls with the target could not be set up');
-  const certificate = secure.getPeerX509Certificate()?.raw;
-  return {
-    endpoint: Endpoint.stream(secure),
-    binding: certificate === undefined ? undefined : serverEndPointBinding(certificate),
-  };
 }
 
 /** Waits for the promise, the socket's failure or the signal; destroys the socket on the last two. */

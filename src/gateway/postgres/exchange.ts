@@ -7,7 +7,7 @@
 import { createHash, type Hash } from 'node:crypto';
 import { performance } from 'node:perf_hooks';
 import type { Journal } from '../journal.ts';
-import type { GatewayEvent, RecordedParameter, RecordedText, SessionRef } from '../records.ts';
+import type { GatewayEvent, Protocol, RecordedParameter, RecordedText, SessionRef } from '../records.ts';
 import type { Allowed, Denied } from './judge.ts';
 import type { LedgerEntry } from './ledger.ts';
 import { Transactions } from './transactions.ts';
@@ -70,6 +70,7 @@ export class Exchange {
   #first = 0;
   #boundBytes = 0;
   #statements = 0;
+  #cycle = 0;
 
   constructor(journal: Journal, on: SessionRef) {
     this.#journal = journal;
@@ -79,6 +80,15 @@ export class Exchange {
 
   get statements(): number {
     return this.#statements;
+  }
+
+  /** Grows with each ReadyForQuery of the server. */
+  get cycle(): number {
+    return this.#cycle;
+  }
+
+  ready(): void {
+    this.#cycle += 1;
   }
 
   get isEmpty(): boolean {
@@ -127,7 +137,7 @@ export class Exchange {
 
   /** Writes the record of an execution that is about to be forwarded. */
   begin(
-    protocol: 'simple' | 'extended',
+    protocol: Protocol,
     text: string,
     verdict: Allowed,
     parameters?: readonly RecordedParameter[],
@@ -164,12 +174,7 @@ export class Exchange {
     };
   }
 
-  denied(
-    protocol: 'simple' | 'extended',
-    text: string,
-    verdict: Denied,
-    parameters?: readonly RecordedParameter[],
-  ): void {
+  denied(protocol: Protocol, text: string, verdict: Denied, parameters?: readonly RecordedParameter[]): void {
     this.#statements += 1;
     this.#journal.append({
       kind: 'statement.denied',

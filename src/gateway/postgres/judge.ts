@@ -6,7 +6,7 @@
  *
  * INVARIANT 1: whatever goes wrong on the way, a fault of the worker, the catalogue or the control plane, is a denial.
  */
-import type { GrantId } from '#core/ids.ts';
+import type { GrantId, ResourceName } from '#core/ids.ts';
 import type { AuthorizedSession } from '#core/session.ts';
 import {
   describeNeed,
@@ -16,9 +16,8 @@ import {
   type StatementAnalysis,
   type TransactionControl,
 } from '#sql/needs.ts';
-import type { ControlPlane, DecideAsk, StatementDecision, TargetAccess } from '../control-plane.ts';
-import type { Analyser } from './analyser.ts';
-import type { Catalogues, Snapshot } from './catalogue.ts';
+import type { DecideAsk, StatementDecision } from '../control-plane.ts';
+import type { Hub } from '../engine.ts';
 import type { AskedNames } from './judge-worker.ts';
 
 export type Effect =
@@ -40,11 +39,16 @@ export type Allowed = {
   readonly declares: readonly { readonly name: string; readonly text: string }[];
   /** The cursors that its `fetch` and `move` run. */
   readonly fetches: readonly string[];
+  /** Of the protocol's function call: what it amounts to. */
+  readonly call: Called | undefined;
   /** By command, what it does to the transaction; empty when none does anything. */
   readonly transaction: readonly (TransactionControl | undefined)[];
 };
 
+export type Called = { readonly text: string; readonly parameterTypes: readonly number[] };
+
 export type Denied = {
+  readonly call?: Called | undefined;
   readonly kind: 'deny';
   readonly policyVersion: string;
   readonly policies: readonly string[];
@@ -61,7 +65,6 @@ export type Book = { readonly verdicts: Map<string, Verdict>; readonly names: As
 
 export type JudgeAsk = {
   readonly session: AuthorizedSession;
-  readonly access: TargetAccess;
   readonly names: AskedNames;
   readonly text: string;
   /** The session's prepared statements, for `execute name`. */
@@ -81,7 +84,7 @@ export type Judge = {
   readonly forgetDecisions: () => void;
   readonly catalogueChanged: () => void;
   /** Loads the target's catalogue anew before anything else is judged by it. Never throws. */
-  readonly reloadCatalogue: (access: TargetAccess) => Promise<void>;
+  readonly reloadCatalogue: (resource: ResourceName) => Promise<void>;
   readonly forgetGrant: (grant: GrantId) => void;
 };
 
@@ -90,12 +93,10 @@ const maxBookTexts = 2000;
 const maxCachedText = 16_384;
 
 export function createJudge(context: {
-  readonly controlPlane: Pick<ControlPlane, 'decide'>;
-  readonly analyser: Analyser;
-  readonly catalogues: Catalogues;
+  readonly hub: Pick<Hub, 'analyse' | 'decide' | 'reloadCatalogue'>;
   readonly onFault: (what: string, error: unknown) => void;
 }): Judge {
-  const { controlPlane, analyser, catalogues } = context;
+  const { hub } = context;
   let generation = 1;
   let decidedAnew = 1;
   let policyVersion: string | undefined;
@@ -120,16 +121,17 @@ export function createJudge(context: {
     return getOrMake(ofGrant, namesKey(names), () => ({ verdicts: new Map<string, Verdict>(), names }));
   };
 
-  const analyse = (ask: JudgeAsk, snapshot: Snapshot): Promise<Analysis> => {
-    const run = () =>
-      analyser.analyse(ask.text, snapshot, ask.names, dependsOnPrepared(ask.text) ? ask.prepared() : []);
-    if (!isCacheable(ask.text)) return run();
-    const cache = getOrMake(
-      analyses,
-      `${snapshot.version} ${namesKey(ask.names)}`,
-      () => new Map<string, Promise<Analysis>>(),
-    );
-    return remember(cache, ask.text, run);
+  // By the catalogue as it is: when that changes the generation does, and nothing of this is kept.
+  const analyse = async (ask: JudgeAsk): Promise<Analysis> => {
+    const { text, names } = ask;
+    const { resource } = ask.session.role;
+    const run = () => hub.analyse({ resource, text, names, prepared: dependsOnPrepared(text) ? ask.prepared() : [] });
+    if (!isCacheable(text)) return run();
+    const cache = getOrMake(analyses, `${resource} ${namesKey(names)}`, () => new Map<string, Promise<Analysis>>());
+    const analysis = await remember(cache, text, run);
+    // What names something unknown is asked again: it may be made meanwhile.
+    if (namesUnknown(analysis)) cache.delete(text);
+    return analysis;
   };
 
   const decide = (
@@ -151,7 +153,7 @@ export function createJudge(context: {
     const cache = getOrMake(decisions, session.grant, () => new Map<string, Promise<StatementDecision>>());
     const key = JSON.stringify([ask.needs, ask.context]);
     return remember(cache, key, async () => {
-      const decision = await controlPlane.decide(ask);
+      const decision = await hub.decide(ask);
       // Not about the statement but about this one session, which has ended: the others of the grant ask for themselves.
       if (isPlain(decision)) cache.delete(key);
       return decision;
@@ -159,15 +161,7 @@ export function createJudge(context: {
   };
 
   const judgeNow = async (ask: JudgeAsk): Promise<Verdict> => {
-    let snapshot = await catalogues.get(ask.access);
-    let analysis = await analyse(ask, snapshot);
-    if (analysis.kind === 'statements' && analysis.statements.some((s) => s.missing !== undefined)) {
-      const fresh = await catalogues.refresh(ask.access);
-      if (fresh.version !== snapshot.version) {
-        snapshot = fresh;
-        analysis = await analyse(ask, snapshot);
-      }
-    }
+    const analysis = await analyse(ask);
     const version = policyVersion ?? ask.session.policyVersion;
     if (analysis.kind === 'unparsable')
       return {
@@ -183,7 +177,7 @@ export function createJudge(context: {
     for (const statement of analysis.statements) {
       if (statement.needs.length === 0) continue;
       const decision = await decide(ask.session, statement, analysis.statements.length);
-      if (decision.kind !== 'allow') return denial(ask.session, statement, decision);
+      if (decision.kind !== 'allow') return { ...denial(ask.session, statement, decision), call: calledOf(statement) };
       for (const policy of decision.policies) policies.add(policy);
     }
     return allowed(analysis.statements, version, [...policies]);
@@ -224,10 +218,9 @@ export function createJudge(context: {
     },
     forgetDecisions,
     catalogueChanged: nextGeneration,
-    async reloadCatalogue(access) {
-      catalogues.invalidate(access.resource);
+    async reloadCatalogue(resource) {
       try {
-        await catalogues.get(access);
+        await hub.reloadCatalogue(resource);
       } catch (error) {
         // The next statement that isn't known asks again, and is denied when that fails as well.
         context.onFault('catalogue could not be loaded', error);
@@ -240,6 +233,10 @@ export function createJudge(context: {
     },
   };
 }
+
+/** Whether the text names something that the catalogue doesn't have. */
+export const namesUnknown = (analysis: Analysis): boolean =>
+  analysis.kind === 'statements' && analysis.statements.some((statement) => statement.missing !== undefined);
 
 function allowed(
   statements: readonly StatementAnalysis[],
@@ -264,9 +261,15 @@ function allowed(
     executes: statements.flatMap((s) => (s.executes === undefined ? [] : [s.executes])),
     declares: statements.flatMap((s) => (s.declares === undefined ? [] : [s.declares])),
     fetches: statements.flatMap((s) => (s.fetches === undefined ? [] : [s.fetches])),
+    call: calledOf(statements[0]),
     transaction: statements.some((s) => s.transaction !== undefined) ? statements.map((s) => s.transaction) : [],
   };
 }
+
+const calledOf = (statement: StatementAnalysis | undefined): Called | undefined =>
+  statement?.argumentTypes === undefined
+    ? undefined
+    : { text: statement.text, parameterTypes: statement.argumentTypes };
 
 /** A denial in the control plane's own words: whoever asks has no access any more, whatever the statement. */
 const isPlain = (decision: StatementDecision): boolean => decision.kind === 'deny' && decision.message !== undefined;

@@ -1,7 +1,7 @@
 /** What the two directions of one proxied session share. */
 import type { AuthorizedSession } from '#core/session.ts';
 import type { TransactionStatus } from '#wire/postgres/backend.ts';
-import type { EndReason, TargetAccess } from '../control-plane.ts';
+import type { EndReason } from '../control-plane.ts';
 import type { Journal } from '../journal.ts';
 import type { Endpoint } from './endpoint.ts';
 import type { Exchange, Portal, Prepared } from './exchange.ts';
@@ -20,7 +20,6 @@ export const defaultLimits: Limits = { maxStatementBytes: 16 << 20, maxWholeBind
 
 export type Link = {
   readonly session: AuthorizedSession;
-  readonly access: TargetAccess;
   readonly journal: Journal;
   readonly judge: Judge;
   /** The session runs as this; anything else ends it. */

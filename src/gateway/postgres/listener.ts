@@ -162,6 +162,8 @@ export async function listen(options: ListenOptions, context: OpenContext): Prom
         ALPNProtocols: ['postgresql'],
       });
       wrapped.on('error', () => {});
+      // A peer may not start over in mid-session: that costs us much and it little, and PostgreSQL forbids it as well.
+      wrapped.disableRenegotiation();
       sockets.add(wrapped);
       wrapped.once('close', () => sockets.delete(wrapped));
       await secured(wrapped, signal);
@@ -185,7 +187,7 @@ export async function listen(options: ListenOptions, context: OpenContext): Prom
           if (packet.kind === 'gssenc_request' || !(await secure(false))) socket.write('N');
           continue;
         case 'cancel_request':
-          context.cancels.request(packet.processId, packet.secretKey);
+          await context.cancels.request(packet.processId, packet.secretKey);
           socket.end();
           setTimeout(() => socket.destroy(), 1000).unref();
           return 'cancelled';

@@ -27,7 +27,7 @@ export class Notifications {
 
   /** Whether the client may hear of this channel; undefined: that is asked for, and nothing is to pass meanwhile. */
   admit(channel: string): boolean | undefined {
-    const { judge, session, access } = this.#link;
+    const { judge, session } = this.#link;
     const judgedAt = judge.decidedAnew();
     const known = this.#verdicts.get(channel);
     if (known?.judgedAt === judgedAt) {
@@ -37,7 +37,7 @@ export class Notifications {
     if (this.#waitsFor === channel) return undefined;
     this.#waitsFor = channel;
     const text = `listen ${quoteName(channel)}`;
-    void judge.judge({ session, access, names: unknownNames, text, prepared: () => [] }).then(({ kind }) => {
+    void judge.judge({ session, names: unknownNames, text, prepared: () => [] }).then(({ kind }) => {
       if (this.#verdicts.size >= maxChannels) this.#verdicts.clear();
       this.#verdicts.set(channel, { isAllowed: kind === 'allow', judgedAt });
       this.#waitsFor = undefined;

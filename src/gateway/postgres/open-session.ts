@@ -15,7 +15,8 @@ import {
   encodeParameterStatus,
   encodeReadyForQuery,
 } from '#wire/postgres/backend.ts';
-import type { ControlPlane, EndReason } from '../control-plane.ts';
+import type { EndReason } from '../control-plane.ts';
+import type { Hub } from '../engine.ts';
 import type { GatewayEvents, RefusedWhy } from '../events.ts';
 import type { Reached } from '../fault-points.ts';
 import type { Journal } from '../journal.ts';
@@ -26,18 +27,17 @@ import { Endpoint } from './endpoint.ts';
 import type { HandshakeReader } from './handshake-reader.ts';
 import type { Judge } from './judge.ts';
 import type { Limits } from './link.ts';
-import type { Provisioner } from './provision.ts';
+import { identityOf } from './provision.ts';
 import { startProxy, type Proxy } from './proxy.ts';
 import type { StartupAsk } from './startup-parameters.ts';
 import { TargetFault } from './target-address.ts';
 import { openUpstream, sendCancel, type Upstream } from './upstream.ts';
 
 export type OpenContext = {
-  readonly controlPlane: ControlPlane;
+  readonly hub: Hub;
   readonly journal: Journal;
   readonly judge: Judge;
   readonly supervisor: Supervisor;
-  readonly provisioner: Provisioner;
   readonly cancels: CancelRegistry;
   readonly clock: Clock;
   readonly random: Random;
@@ -69,7 +69,7 @@ export async function openSession(
   context: OpenContext,
 ): Promise<'opened' | Extract<RefusedWhy, 'wrong_password' | 'not_authorized' | 'target_failed' | 'journal_failed'>> {
   const { socket, reader, startup } = arrival;
-  const { controlPlane, journal } = context;
+  const { hub, journal } = context;
   const startedAt = performance.now();
   const send = (bytes: Buffer) => void socket.write(bytes);
   const refuse = (sqlState: string, message: string, hint?: string) =>
@@ -85,7 +85,7 @@ export async function openSession(
     refuse('53100', 'sallyport: the gateway can not record what is done, so it opens no sessions');
     return 'journal_failed';
   }
-  const answer = await controlPlane.openSession({
+  const answer = await hub.openSession({
     credential: who.credential,
     client: {
       address: arrival.address,
@@ -135,38 +135,39 @@ export async function openSession(
 
   try {
     const signal = AbortSignal.any([opening.signal, AbortSignal.timeout(openTimeoutMs)]);
-    const { upstream, databaseRole, access } = await reach(session, startup, context, signal);
+    const { upstream, databaseRole } = await reach(session, startup, context, signal);
     reached = upstream;
     context.reached?.('target_signed_in');
     if (cutBefore !== undefined) throw new TargetFault('target_refused', 'cut');
     if (socket.destroyed) throw new Error('client closed the connection');
-    const cancel = () => {
+    const cancel = async () => {
+      const running = proxy?.running();
       // What can't be recorded isn't done, a cancel neither.
-      if (proxy?.isRunning() !== true || !proxy.noteCancel()) return;
-      cancelQuietly(upstream, context);
+      if (proxy === undefined || running === undefined || !proxy.noteCancel()) return;
+      await cancelQuietly(upstream, () => proxy?.running() === running, context);
     };
     const key = context.cancels.register(cancel, arrival.minorVersion >= 2 ? 32 : 4);
     forgetKey = key.release;
     const hello = [encodeAuthenticationOk()];
     for (const [name, value] of upstream.parameters) hello.push(encodeParameterStatus(name, value));
-    hello.push(encodeBackendKeyData(key.processId, key.secretKey), encodeReadyForQuery('I'));
+    hello.push(encodeBackendKeyData(key.processId, key.secretKey), ...upstream.notices, encodeReadyForQuery('I'));
     socket.write(Buffer.concat(hello));
     context.reached?.('client_told_ready');
     const early = Buffer.from(reader.detach());
     const client = arrival.isTls ? Endpoint.stream(socket) : Endpoint.adopt(socket);
     proxy = startProxy({
       session,
-      access,
       client,
       target: upstream.endpoint,
       early,
+      earlyOfTarget: upstream.early,
       databaseRole,
       journal,
       judge: context.judge,
       clock: context.clock,
       limits: context.limits,
       strict: context.strict,
-      cancelUpstream: () => cancelQuietly(upstream, context),
+      cancelUpstream: (isWanted) => void cancelQuietly(upstream, isWanted, context),
       reached: context.reached,
       onFault: (error) => context.events.fault('session failed', error),
       onEnd: (reason, totals) => {
@@ -196,7 +197,7 @@ export async function openSession(
       ? `sallyport: too many connections at once under \`${session.role.name}\``
       : `sallyport: no connection to \`${session.role.resource}\` could be opened`;
     // A login that the target no longer takes was changed or dropped by somebody.
-    if (!isFull) context.provisioner.renew(session.grant);
+    if (!isFull) hub.renewLogin(session.id);
     neverStarted('target_closed', message);
     if (isFull) refuse('53300', message, 'Close one of the others.');
     else refuse('08006', message, 'The operator of the gateway can see why.');
@@ -204,21 +205,17 @@ export async function openSession(
   }
 }
 
-/** Provisions the login and connects with it. INVARIANT 11: only what the control plane has registered is dialled. */
+/** Gets the session's login and connects with it. INVARIANT 11: the route is the hub's, from what is registered. */
 async function reach(session: AuthorizedSession, startup: StartupAsk, context: OpenContext, signal: AbortSignal) {
-  const access = await context.controlPlane.resourceTarget(session.role.resource);
-  if (access === undefined) throw new TargetFault('target_misconfigured', 'resource is not registered');
-  if (startup.database !== access.database)
-    throw new TargetFault('target_refused', `database \`${startup.database}\` is not the one of the resource`);
   // A grant that has ended meanwhile gets no login.
   signal.throwIfAborted();
-  const login = await orAborted(context.provisioner.login(session, access), signal);
+  const { route, login } = await orAborted(context.hub.reach(session.id), signal);
   const upstream = await openUpstream(
-    access,
-    { user: login.user, keys: login.keys, startup: startup.settings },
+    route,
+    { ...identityOf(login), startup: startup.settings },
     { random: context.random, signal, reached: context.reached },
   );
-  return { upstream, databaseRole: login.databaseRole, access };
+  return { upstream, databaseRole: login.databaseRole };
 }
 
 function orAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
@@ -231,11 +228,17 @@ function orAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
 }
 
 /** If it doesn't get through, the end of the login ends the statement as well. */
-function cancelQuietly(upstream: Upstream, context: Pick<OpenContext, 'reached'>): void {
-  sendCancel(upstream.cancelKey, AbortSignal.timeout(5000)).then(
-    () => context.reached?.('cancel_sent'),
-    () => {},
-  );
+async function cancelQuietly(
+  upstream: Upstream,
+  isWanted: () => boolean,
+  context: Pick<OpenContext, 'reached'>,
+): Promise<void> {
+  try {
+    await sendCancel(upstream.cancelKey, isWanted, AbortSignal.timeout(5000));
+    context.reached?.('cancel_sent');
+  } catch {
+    // As said.
+  }
 }
 
 const refOf = (session: AuthorizedSession) => ({

@@ -11,6 +11,7 @@
 import type { GrantId, Random, ResourceName } from '#core/ids.ts';
 import { formatInstant, type Clock, type Instant } from '#core/instant.ts';
 import type { Role } from '#core/role.ts';
+import { Secret } from '#core/secret.ts';
 import type { AuthorizedSession } from '#core/session.ts';
 import { deriveScramKeys, verifierFromKeys, type ScramClientKeys } from '#wire/postgres/scram.ts';
 import type { ControlPlane, TargetAccess } from '../control-plane.ts';
@@ -20,12 +21,28 @@ import type { Timers } from '../timers.ts';
 import { openAdmin, quoteIdentifier, quoteLiteral, sqlStateOf, type Admin } from './admin.ts';
 import { convergeRole, databaseRoleName, isReadOnly } from './database-role.ts';
 import { TargetFault } from './target-address.ts';
+import type { Identity } from './target-authentication.ts';
 
 export type Login = {
   readonly user: string;
   readonly databaseRole: string;
-  readonly keys: (salt: Buffer, iterations: number) => Promise<ScramClientKeys>;
+  readonly password: Secret<string>;
+  /** For the salt that the target has of us: as good as the password, and there already. */
+  readonly derived: { readonly salt: Uint8Array; readonly iterations: number; readonly keys: ScramClientKeys };
 };
+
+/** With keys that are derived once, as long as the target has the password that we set. */
+export const identityOf = ({ user, password, derived }: Login): Identity => ({
+  user,
+  password,
+  keys: (salt, iterations) =>
+    salt.equals(derived.salt) && iterations === derived.iterations
+      ? Promise.resolve({
+          clientKey: Buffer.from(derived.keys.clientKey),
+          serverKey: Buffer.from(derived.keys.serverKey),
+        })
+      : deriveScramKeys(password.reveal(), salt, iterations),
+});
 
 export type Provisioner = AsyncDisposable & {
   /** The login of a session's grant, made when it isn't there. Throws `TargetFault` or what the server said. */
@@ -64,7 +81,7 @@ type Made = {
 };
 
 export function createProvisioner(context: {
-  readonly controlPlane: Pick<ControlPlane, 'resourceTarget' | 'activeGrants'>;
+  readonly controlPlane: Pick<ControlPlane, 'resourceTarget' | 'postgresResources' | 'activeGrants'>;
   readonly clock: Clock;
   readonly random: Random;
   readonly timers: Timers;
@@ -80,7 +97,13 @@ export function createProvisioner(context: {
   let isStopped = false;
 
   const adminOf = (access: TargetAccess): Admin => {
-    const described = JSON.stringify([access.address, access.database, access.tls, access.admin.user]);
+    const described = JSON.stringify([
+      access.address,
+      access.database,
+      access.tls,
+      access.authentication,
+      access.admin.user,
+    ]);
     const known = admins.get(access.resource);
     if (known?.access === described) return known.admin;
     void known?.admin[Symbol.asyncDispose]();
@@ -164,10 +187,8 @@ export function createProvisioner(context: {
     return {
       user,
       databaseRole,
-      keys: (givenSalt, givenIterations) =>
-        givenSalt.equals(salt) && givenIterations === iterations
-          ? Promise.resolve(keys)
-          : deriveScramKeys(password, givenSalt, givenIterations),
+      password: new Secret(password),
+      derived: { salt, iterations, keys },
     };
   };
 
@@ -271,7 +292,10 @@ export function createProvisioner(context: {
         loginPrefix,
       ]);
       if (found.length === 0) return;
-      const active = new Set((await controlPlane.activeGrants(resource)).map(loginName));
+      // Logins belong to the server and not to one database of it: other resources may be on the same one.
+      const resources = await controlPlane.postgresResources();
+      const grants = await Promise.all(resources.map((name) => controlPlane.activeGrants(name)));
+      const active = new Set(grants.flat().map(loginName));
       for (const { name } of found) {
         if (typeof name !== 'string' || active.has(name)) continue;
         await dropLogin(admin, resource, name, 'reconciled').catch((error: unknown) =>

@@ -8,7 +8,7 @@ import type { Clock } from '#core/instant.ts';
 import type { AuthorizedSession } from '#core/session.ts';
 import { encodeErrorResponse } from '#wire/postgres/backend.ts';
 import { encodeTerminate } from '#wire/postgres/frontend.ts';
-import type { EndReason, TargetAccess } from '../control-plane.ts';
+import type { EndReason } from '../control-plane.ts';
 import type { Reached } from '../fault-points.ts';
 import type { Journal } from '../journal.ts';
 import type { SessionRef } from '../records.ts';
@@ -23,32 +23,36 @@ import { TargetSide } from './target-side.ts';
 
 export type Proxy = Cuttable & {
   readonly ref: SessionRef;
-  /** Whether something runs that a cancel would reach. */
-  readonly isRunning: () => boolean;
+  /**
+   * What a cancel would reach now, if anything: everything up to the server's next ReadyForQuery counts as one, and has
+   * the same number as long as it runs.
+   */
+  readonly running: () => number | undefined;
   /** The client's cancel request is about to be passed on. */
   readonly noteCancel: () => boolean;
 };
 
 export function startProxy(options: {
   readonly session: AuthorizedSession;
-  readonly access: TargetAccess;
   readonly client: Endpoint;
   readonly target: Endpoint;
   /** What the client had sent behind its last message of the login. */
   readonly early: Buffer;
+  /** What the target had sent behind its. */
+  readonly earlyOfTarget: Buffer;
   readonly databaseRole: string;
   readonly journal: Journal;
   readonly judge: Judge;
   readonly clock: Clock;
   readonly limits: Limits;
   readonly strict: boolean;
-  /** Cancels upstream what runs, without waiting for it. */
-  readonly cancelUpstream: () => void;
+  /** Cancels upstream what runs, without waiting for it; if it is still wanted when the way there is open. */
+  readonly cancelUpstream: (isWanted: () => boolean) => void;
   readonly reached?: Reached | undefined;
   readonly onFault: (error: unknown) => void;
   readonly onEnd: (reason: EndReason, totals: { bytesIn: number; bytesOut: number; statements: number }) => void;
 }): Proxy {
-  const { session, access, client, target, journal, judge, clock } = options;
+  const { session, client, target, journal, judge, clock } = options;
   const ref: SessionRef = {
     session: session.id,
     grant: session.grant,
@@ -60,7 +64,8 @@ export function startProxy(options: {
   const watch = watchStatements(exchange, session.role.statementTimeout, () => {
     journal.append({ kind: 'statement.cancelled', on: ref, by: 'gateway' });
     journal.flush();
-    options.cancelUpstream();
+    const { cycle } = exchange;
+    options.cancelUpstream(() => exchange.cycle === cycle);
   });
   let hasEnded = false;
   let hasLeft = false;
@@ -72,7 +77,7 @@ export function startProxy(options: {
     clearInterval(watch);
     if (exchange.isRunning && !target.isClosed) {
       journal.append({ kind: 'statement.cancelled', on: ref, by: 'gateway' });
-      options.cancelUpstream();
+      options.cancelUpstream(() => true);
     }
     exchange.abandon();
     const { bytesIn, bytesOut } = link;
@@ -122,7 +127,6 @@ export function startProxy(options: {
 
   const link: Link = {
     session,
-    access,
     journal,
     judge,
     databaseRole: options.databaseRole,
@@ -173,6 +177,7 @@ export function startProxy(options: {
       if (!clientSide.isHolding && !link.isMarked) client.resume();
     },
   });
+  if (options.earlyOfTarget.length > 0) targetSide.chunk(options.earlyOfTarget, options.earlyOfTarget.length);
   clientSide.start();
   if (options.early.length > 0 && !clientSide.chunk(options.early, options.early.length)) client.pause();
 
@@ -183,7 +188,7 @@ export function startProxy(options: {
       link.isMarked = true;
     },
     cut: end,
-    isRunning: () => exchange.isRunning,
+    running: () => (exchange.isRunning ? exchange.cycle : undefined),
     noteCancel() {
       journal.append({ kind: 'statement.cancelled', on: ref, by: 'client' });
       return journal.flush();

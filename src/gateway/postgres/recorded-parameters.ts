@@ -9,7 +9,7 @@ const maxRecordedValue = 16_384;
 
 export function recordParameters(
   message: { readonly formats: readonly number[]; readonly values: readonly (Buffer | null)[] },
-  prepared: Prepared,
+  prepared: Pick<Prepared, 'parameterTypes'>,
 ): RecordedParameter[] {
   const { formats, values } = message;
   return values.map((value, i) => {

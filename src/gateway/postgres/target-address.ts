@@ -1,10 +1,10 @@
 /**
- * From a registered target to what may be dialled. INVARIANT 11: only the address of `TargetAccess` is ever dialled, and
+ * From a registered target to what may be dialled. INVARIANT 11: only the address of `TargetRoute` is ever dialled, and
  * without TLS only this very machine.
  */
 import { checkServerIdentity, type ConnectionOptions } from 'node:tls';
 import { isIP } from 'node:net';
-import type { TargetAccess } from '../control-plane.ts';
+import type { TargetRoute } from '../control-plane.ts';
 
 export class TargetFault extends Error {
   /** What the server said, when it said something. */
@@ -27,26 +27,31 @@ export const isLoopback = (host: string): boolean =>
 export type Dialled = {
   readonly address: { readonly host: string; readonly port: number } | { readonly path: string };
   readonly tls: ConnectionOptions | undefined;
+  /** TLS from the first byte, rather than after a request. */
+  readonly isDirect: boolean;
 };
 
 /** Throws `target_misconfigured` for a cleartext connection that leaves the machine. */
-export function dialOptions(access: TargetAccess): Dialled {
+export function dialOptions(access: TargetRoute): Dialled {
   const { address, tls } = access;
   if (tls.mode === 'disable') {
-    if ('socketPath' in address) return { address: { path: address.socketPath }, tls: undefined };
+    if ('socketPath' in address) return { address: { path: address.socketPath }, tls: undefined, isDirect: false };
     if (!isLoopback(address.host))
       throw new TargetFault(
         'target_misconfigured',
         `resource \`${access.resource}\` is not on this machine, so it needs tls`,
       );
-    return { address, tls: undefined };
+    return { address, tls: undefined, isDirect: false };
   }
-  if ('socketPath' in address) return { address: { path: address.socketPath }, tls: undefined };
+  if ('socketPath' in address) return { address: { path: address.socketPath }, tls: undefined, isDirect: false };
   const name = tls.serverName ?? address.host;
   return {
     address,
+    isDirect: tls.direct === true,
     tls: {
-      ...(tls.ca === undefined ? {} : { ca: tls.ca }),
+      // Whatever is in the file is trusted by itself: an intermediate, or the server's own certificate as a pin.
+      ...(tls.ca === undefined ? {} : { ca: tls.ca, allowPartialTrustChain: true }),
+      ...(tls.certificate === undefined ? {} : { cert: tls.certificate.chain, key: tls.certificate.key.reveal() }),
       // An IP address can't be sent as SNI; the certificate is checked against it all the same.
       ...(isIP(name) === 0 ? { servername: name } : {}),
       rejectUnauthorized: true,

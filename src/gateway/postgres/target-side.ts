@@ -114,7 +114,8 @@ export class TargetSide {
       const length = frameLengthAt(buffer, at);
       const { head } = exchange;
       if (head?.kind !== 'names' && isPassedUnseen(type)) {
-        if (type === backend.dataRow || type === backend.copyData) count(head, type, length);
+        if (type === backend.functionCallResponse) this.#called(head, length);
+        else if (type === backend.dataRow || type === backend.copyData) count(head, type, length);
         this.#passing = length;
         continue;
       }
@@ -234,6 +235,13 @@ export class TargetSide {
     return pass;
   }
 
+  /** What the function has answered is of any length, and passes. */
+  #called(head: Pending | undefined, length: number): void {
+    if (head?.kind !== 'query' || head.run.verdict.call === undefined) throw outOfTurn(backend.functionCallResponse);
+    head.run.bytesOut += length - headerLength;
+    this.#link.exchange.end(head.run, { kind: 'completed', tag: 'FUNCTION CALL', rows: 1 });
+  }
+
   /** A run is done: what `prepare` and `deallocate` in it did to names is known, or known to be unknown. */
   #over(run: Run): void {
     const { statements } = this.#link;
@@ -323,6 +331,7 @@ export class TargetSide {
     else if (head?.kind !== 'sync' && head?.kind !== 'names' && !(head?.kind === 'denied' && head.simple))
       throw outOfTurn(backend.readyForQuery);
     exchange.shift();
+    exchange.ready();
     if (head.kind === 'names') this.#namesAnswered(head.answer);
     if (status === 'I') {
       link.portals.clearSettled();
@@ -367,6 +376,7 @@ function isPassedUnseen(type: number): boolean {
     case backend.dataRow:
     case backend.copyData:
     case backend.noticeResponse:
+    case backend.functionCallResponse:
       return true;
     default:
       return false;

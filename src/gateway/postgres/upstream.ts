@@ -1,25 +1,25 @@
 /**
- * The gateway as the client of a target: SCRAM-SHA-256 in both directions on a dialled connection, which is then handed
- * over to the proxy. Any other way to authenticate is refused: a server that asks for a cleartext or an MD5 password is
- * not the one that was registered (INVARIANT 10).
+ * The gateway as the client of a target: the login on a dialled connection, which is then handed over to the proxy. It
+ * asks for protocol 3.2, for its longer cancel keys, and takes 3.0; the client's version is another matter, since the two
+ * differ in nothing else.
  */
 import { frameLengthAt, headerLength, MessageReader, ProtocolViolation } from '#wire/postgres/bytes.ts';
-import { encodeSaslInitialResponse, encodeSaslResponse } from '#wire/postgres/frontend.ts';
 import {
   backend,
   decodeAuthentication,
   decodeBackendKeyData,
   decodeErrorFields,
+  decodeNegotiateProtocolVersion,
   decodeParameterStatus,
 } from '#wire/postgres/backend.ts';
-import { createScramClient, type ScramClient, type ScramClientKeys } from '#wire/postgres/scram.ts';
 import { encodeCancelRequest, encodeStartup } from '#wire/postgres/startup.ts';
 import type { Random } from '#core/ids.ts';
-import type { TargetAccess } from '../control-plane.ts';
+import type { TargetRoute } from '../control-plane.ts';
 import type { Reached } from '../fault-points.ts';
 import { dial } from './dial.ts';
 import type { Endpoint } from './endpoint.ts';
 import { dialOptions, TargetFault, type Dialled } from './target-address.ts';
+import { authenticateToTarget, type Identity, type TargetAuthentication } from './target-authentication.ts';
 
 /** Enough to cancel what runs on one connection of a target. */
 export type CancelKey = { readonly dialled: Dialled; readonly processId: number; readonly secretKey: Buffer };
@@ -29,20 +29,22 @@ export type Upstream = {
   readonly endpoint: Endpoint;
   /** As the server reported them at the start. */
   readonly parameters: ReadonlyMap<string, string>;
+  /** NoticeResponse messages of the login, whole, for the client. */
+  readonly notices: readonly Buffer[];
+  /** What came behind the login, at any time: notices, changed parameters. */
+  readonly early: Buffer;
   readonly cancelKey: CancelKey;
 };
 
-export type UpstreamLogin = {
-  readonly user: string;
-  readonly keys: (salt: Buffer, iterations: number) => Promise<ScramClientKeys>;
-  readonly startup: ReadonlyMap<string, string>;
-};
+export type UpstreamLogin = Identity & { readonly startup: ReadonlyMap<string, string> };
 
-const maxHandshakeBytes = 65_536;
+const maxHandshakeBytes = 262_144;
+/** Of protocol 3. */
+const newestMinor = 2;
 
 /** Opens and authenticates a connection. Throws `TargetFault`; everything is closed then. */
 export async function openUpstream(
-  access: TargetAccess,
+  access: TargetRoute,
   login: UpstreamLogin,
   context: { readonly random: Random; readonly signal: AbortSignal; readonly reached?: Reached | undefined },
 ): Promise<Upstream> {
@@ -54,12 +56,17 @@ export async function openUpstream(
   context.signal.addEventListener('abort', onAbort, { once: true });
   const handshake = createHandshake({
     send: (bytes) => endpoint.write(bytes),
-    keys: login.keys,
-    binding,
-    nonce: Buffer.from(context.random(18)).toString('base64'),
-    ready: ({ parameters, processId, secretKey }) => {
+    authentication: authenticateToTarget({
+      weakest: access.authentication ?? 'scram-sha-256',
+      identity: login,
+      binding,
+      isTls: dialled.tls !== undefined,
+      hasCertificate: dialled.tls?.cert !== undefined,
+      nonce: Buffer.from(context.random(18)).toString('base64'),
+    }),
+    ready: ({ processId, secretKey, ...ready }) => {
       endpoint.pause();
-      resolve({ endpoint, parameters, cancelKey: { dialled, processId, secretKey } });
+      resolve({ endpoint, ...ready, cancelKey: { dialled, processId, secretKey } });
     },
     failed: reject,
   });
@@ -69,7 +76,9 @@ export async function openUpstream(
       reject(new TargetFault('target_refused', 'target closed the connection', cause === undefined ? {} : { cause })),
     drained: () => {},
   });
-  endpoint.write(encodeStartup(0, new Map([['user', login.user], ['database', access.database], ...login.startup])));
+  endpoint.write(
+    encodeStartup(newestMinor, new Map([['user', login.user], ['database', access.database], ...login.startup])),
+  );
   try {
     return await promise;
   } catch (error) {
@@ -84,6 +93,8 @@ export async function openUpstream(
 
 type Ready = {
   readonly parameters: ReadonlyMap<string, string>;
+  readonly notices: readonly Buffer[];
+  readonly early: Buffer;
   readonly processId: number;
   readonly secretKey: Buffer;
 };
@@ -91,65 +102,50 @@ type Ready = {
 /** Chunks in, answers out, until ReadyForQuery. Returns whether to read on. */
 function createHandshake(options: {
   readonly send: (bytes: Buffer) => void;
-  readonly keys: UpstreamLogin['keys'];
-  readonly binding: Buffer | undefined;
-  readonly nonce: string;
+  readonly authentication: TargetAuthentication;
   readonly ready: (ready: Ready) => void;
   readonly failed: (error: unknown) => void;
 }): (chunk: Buffer) => boolean {
+  const { authentication } = options;
   const parameters = new Map<string, string>();
+  const notices: Buffer[] = [];
   let pending: Buffer = Buffer.alloc(0);
-  let client: ScramClient | undefined;
-  let isVerified = false;
-  let isAuthenticated = false;
+  let taken = 0;
+  let hasNegotiated = false;
   let key: { readonly processId: number; readonly secretKey: Buffer } | undefined;
   let isOver = false;
 
-  const authentication = (body: MessageReader) => {
-    const request = decodeAuthentication(body);
-    switch (request.kind) {
-      case 'sasl':
-        if (client !== undefined) throw new ProtocolViolation('authentication was asked for twice');
-        client = createScramClient({ ...options, offered: request.mechanisms });
-        options.send(encodeSaslInitialResponse(client.mechanism, client.first()));
-        return;
-      case 'sasl_continue':
-        if (client === undefined) throw new ProtocolViolation('authentication out of turn');
-        client.final(request.data).then((final) => options.send(encodeSaslResponse(final)), options.failed);
-        return;
-      case 'sasl_final':
-        client?.verify(request.data);
-        isVerified = client !== undefined;
-        return;
-      case 'ok':
-        // Trust or peer would let anybody in who reaches the port: then the password protects nothing.
-        if (!isVerified)
-          throw new TargetFault('target_refused', 'target does not ask for a password with scram-sha-256');
-        isAuthenticated = true;
-        return;
-      case 'other':
-        throw new TargetFault(
-          'target_refused',
-          `target asks for authentication ${request.code}, not for scram-sha-256`,
-        );
-      default:
-        request satisfies never;
-    }
+  const authenticate = (body: MessageReader) => {
+    const answer = authentication.answer(decodeAuthentication(body));
+    if (answer instanceof Promise) answer.then(options.send, options.failed);
+    else if (answer !== undefined) options.send(answer);
   };
 
-  const message = (type: number, body: MessageReader) => {
+  const negotiate = (body: MessageReader) => {
+    const { major, minor, unknownOptions } = decodeNegotiateProtocolVersion(body);
+    // It may only come down from what was asked for, once, and no options were.
+    if (hasNegotiated || major !== 3 || minor >= newestMinor || unknownOptions.length > 0)
+      throw new ProtocolViolation('server negotiates what was not asked for');
+    hasNegotiated = true;
+  };
+
+  const message = (type: number, body: MessageReader, frame: Buffer) => {
     switch (type) {
       case backend.authentication:
-        return authentication(body);
+        return authenticate(body);
+      case backend.negotiateProtocolVersion:
+        return negotiate(body);
       case backend.parameterStatus: {
         const { name, value } = decodeParameterStatus(body);
-        if (isAuthenticated) parameters.set(name, value);
+        if (authentication.isDone()) parameters.set(name, value);
         return;
       }
       case backend.backendKeyData:
         key = decodeBackendKeyData(body);
         return;
       case backend.noticeResponse:
+        // Nobody's words reach the client before it is known whose they are.
+        if (authentication.isDone()) notices.push(Buffer.from(frame));
         return;
       case backend.errorResponse: {
         const fields = decodeErrorFields(body);
@@ -157,9 +153,9 @@ function createHandshake(options: {
         throw new TargetFault('target_refused', `target refused: ${fields.get('M') ?? ''} (${sqlState})`, { sqlState });
       }
       case backend.readyForQuery:
-        if (!isAuthenticated || key === undefined) throw new ProtocolViolation('server is ready without a login');
+        if (!authentication.isDone() || key === undefined)
+          throw new ProtocolViolation('server is ready without a login');
         isOver = true;
-        options.ready({ parameters, ...key });
         return;
       default:
         throw new ProtocolViolation(`unexpected message type ${type} during login`);
@@ -170,16 +166,21 @@ function createHandshake(options: {
     if (isOver) return false;
     try {
       pending = pending.length === 0 ? chunk : Buffer.concat([pending, chunk]);
-      if (pending.length > maxHandshakeBytes) throw new ProtocolViolation('too much was sent during login');
+      taken += chunk.length;
+      if (taken > maxHandshakeBytes) throw new ProtocolViolation('too much was sent during login');
       let at = 0;
       while (!isOver && pending.length - at >= headerLength) {
         const length = frameLengthAt(pending, at);
         if (pending.length - at < length) break;
-        message(pending[at] ?? 0, new MessageReader(pending, at + headerLength, at + length));
+        message(
+          pending[at] ?? 0,
+          new MessageReader(pending, at + headerLength, at + length),
+          pending.subarray(at, at + length),
+        );
         at += length;
       }
       pending = pending.subarray(at);
-      if (isOver && pending.length > 0) throw new ProtocolViolation('server sent more than it was asked for');
+      if (isOver && key !== undefined) options.ready({ parameters, notices, early: pending, ...key });
     } catch (error) {
       isOver = true;
       options.failed(error);
@@ -188,15 +189,22 @@ function createHandshake(options: {
   };
 }
 
-/** Asks the server to cancel what runs on that connection; resolves when the server has taken the request. */
-export async function sendCancel(key: CancelKey, signal: AbortSignal): Promise<void> {
+/**
+ * Asks the server to cancel what runs on that connection; resolves when the server has taken the request. `isWanted` is
+ * asked when the way to the server is open: the statement may have ended meanwhile, and another run.
+ */
+export async function sendCancel(key: CancelKey, isWanted: () => boolean, signal: AbortSignal): Promise<void> {
   const { endpoint } = await dial(key.dialled, signal);
-  const closed = new Promise<void>((resolve) => {
-    endpoint.handle({ chunk: () => true, closed: () => resolve(), drained: () => {} });
-    signal.addEventListener('abort', () => resolve(), { once: true });
-  });
-  endpoint.write(encodeCancelRequest(key.processId, key.secretKey));
-  // The server closes without an answer.
-  await closed;
-  endpoint.destroy();
+  try {
+    if (!isWanted()) return;
+    const closed = new Promise<void>((resolve) => {
+      endpoint.handle({ chunk: () => true, closed: () => resolve(), drained: () => {} });
+      signal.addEventListener('abort', () => resolve(), { once: true });
+    });
+    endpoint.write(encodeCancelRequest(key.processId, key.secretKey));
+    // The server closes without an answer, as soon as it has sent the signal.
+    await closed;
+  } finally {
+    endpoint.destroy();
+  }
 }

@@ -37,7 +37,9 @@ export type AuthenticationRequest =
   | { readonly kind: 'sasl'; readonly mechanisms: readonly string[] }
   | { readonly kind: 'sasl_continue'; readonly data: Buffer }
   | { readonly kind: 'sasl_final'; readonly data: Buffer }
-  /** Cleartext, MD5, GSSAPI …: never answered. */
+  | { readonly kind: 'cleartext' }
+  | { readonly kind: 'md5'; readonly salt: Buffer }
+  /** Kerberos, GSSAPI, SSPI and what there may be later: never answered. */
   | { readonly kind: 'other'; readonly code: number };
 
 export function decodeAuthentication(body: MessageReader): AuthenticationRequest {
@@ -46,6 +48,14 @@ export function decodeAuthentication(body: MessageReader): AuthenticationRequest
     case 0:
       body.end();
       return { kind: 'ok' };
+    case 3:
+      body.end();
+      return { kind: 'cleartext' };
+    case 5: {
+      const salt = Buffer.from(body.bytes(4));
+      body.end();
+      return { kind: 'md5', salt };
+    }
     case 10: {
       const mechanisms: string[] = [];
       for (let name = body.cstring(); name !== ''; name = body.cstring()) mechanisms.push(name);
@@ -86,13 +96,27 @@ export function encodeNegotiateProtocolVersion(newestMinor: number, unknownOptio
   return writer.finish().toBuffer();
 }
 
+/** The newest version of protocol 3 that the server speaks, and the options of ours that it doesn't know. */
+export function decodeNegotiateProtocolVersion(body: MessageReader): {
+  readonly major: number;
+  readonly minor: number;
+  readonly unknownOptions: readonly string[];
+} {
+  const version = body.uint32();
+  const count = body.uint32();
+  const unknownOptions: string[] = [];
+  for (let i = 0; i < count; i += 1) unknownOptions.push(body.cstring());
+  body.end();
+  return { major: version >>> 16, minor: version & 0xffff, unknownOptions };
+}
+
 export function encodeParameterStatus(name: string, value: string): Buffer {
   return new MessageWriter().begin('S').cstring(name).cstring(value).finish().toBuffer();
 }
 
 export function decodeParameterStatus(body: MessageReader): { readonly name: string; readonly value: string } {
-  const name = body.cstring();
-  const value = body.cstring();
+  const name = body.lossyString();
+  const value = body.lossyString();
   body.end();
   return { name, value };
 }
@@ -180,13 +204,21 @@ function encodeFields(type: 'E' | 'N', fields: ErrorFields): Buffer {
 export const encodeErrorResponse = (fields: ErrorFields): Buffer => encodeFields('E', fields);
 export const encodeNoticeResponse = (fields: ErrorFields): Buffer => encodeFields('N', fields);
 
-/** Every field by its code; unknown codes are kept, as the protocol asks. */
-export function decodeErrorFields(body: MessageReader): ReadonlyMap<string, string> {
+/**
+ * Every field by its code; unknown codes are kept, as the protocol asks. The text is for records and never judged, and before
+ * the login it comes in the server's own encoding: what isn't UTF-8 is replaced. With `prefix` only the beginning of a long
+ * message is there, and the field that is cut is left out.
+ */
+export function decodeErrorFields(
+  body: MessageReader,
+  options: { readonly prefix: boolean } = { prefix: false },
+): ReadonlyMap<string, string> {
   const fields = new Map<string, string>();
   for (;;) {
+    if (options.prefix && !body.hasString(1)) return fields;
     const code = body.uint8();
     if (code === 0) break;
-    fields.set(String.fromCharCode(code), body.cstring());
+    fields.set(String.fromCharCode(code), body.lossyString());
   }
   body.end();
   return fields;

@@ -96,6 +96,14 @@ export class MessageReader {
     return this.bytes(this.remaining);
   }
 
+  #upToNul(): Buffer {
+    const at = this.#at;
+    const nul = this.#buffer.indexOf(0, at);
+    if (nul < 0 || nul >= this.#end) throw new ProtocolViolation('text is not terminated');
+    this.#at = nul + 1;
+    return this.#buffer.subarray(at, nul);
+  }
+
   /** Text up to a NUL, which must come before the end. */
   cstring(): string {
     const at = this.#at;
@@ -103,10 +111,18 @@ export class MessageReader {
       this.#at = at + 1;
       return '';
     }
-    const nul = this.#buffer.indexOf(0, at);
-    if (nul < 0 || nul >= this.#end) throw new ProtocolViolation('text is not terminated');
-    this.#at = nul + 1;
-    return decodeUtf8(this.#buffer.subarray(at, nul));
+    return decodeUtf8(this.#upToNul());
+  }
+
+  /** The same for words that are shown and never judged: what isn't UTF-8 becomes U+FFFD. */
+  lossyString(): string {
+    return this.#upToNul().toString('utf8');
+  }
+
+  /** Whether a whole text is there, `skip` bytes from here. */
+  hasString(skip: number): boolean {
+    const nul = this.#buffer.indexOf(0, this.#at + skip);
+    return nul >= 0 && nul < this.#end;
   }
 
   /** Nothing may be left: bytes behind a message's last field could mean something else to another reader. */

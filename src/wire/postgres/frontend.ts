@@ -90,6 +90,37 @@ export function decodeBind(body: MessageReader, options: { readonly prefix: bool
   return { portal, statement, formats, parameterCount, values };
 }
 
+export type FunctionCallMessage = {
+  readonly function: number;
+  /** As in Bind. */
+  readonly formats: readonly number[];
+  readonly values: readonly (Buffer | null)[];
+};
+
+/** The "fast path" (docs: "Function Call"): a function by its oid. */
+export function decodeFunctionCall(body: MessageReader): FunctionCallMessage {
+  const oid = body.uint32();
+  const formats: number[] = [];
+  const formatCount = body.uint16();
+  for (let i = 0; i < formatCount; i += 1) {
+    const format = body.int16();
+    if (format !== 0 && format !== 1) throw new ProtocolViolation(`unknown format code ${format}`);
+    formats.push(format);
+  }
+  const count = body.uint16();
+  if (formatCount > 1 && formatCount !== count)
+    throw new ProtocolViolation('function call has another number of formats than of arguments');
+  const values: (Buffer | null)[] = [];
+  for (let i = 0; i < count; i += 1) {
+    const length = body.int32();
+    if (length < -1) throw new ProtocolViolation('negative length of an argument');
+    values.push(length === -1 ? null : body.bytes(length));
+  }
+  body.int16();
+  body.end();
+  return { function: oid, formats, values };
+}
+
 export type ExecuteMessage = { readonly portal: string; readonly maxRows: number };
 
 export function decodeExecute(body: MessageReader): ExecuteMessage {
@@ -177,6 +208,11 @@ export function encodeCopyData(data: Uint8Array): Buffer {
 
 export function encodeCopyFail(reason: string): Buffer {
   return new MessageWriter().begin('f').cstring(reason).finish().toBuffer();
+}
+
+/** PasswordMessage: the password itself, or its MD5 form. */
+export function encodePassword(password: string): Buffer {
+  return new MessageWriter().begin('p').cstring(password).finish().toBuffer();
 }
 
 export function encodeSaslInitialResponse(mechanism: string, response: Uint8Array): Buffer {

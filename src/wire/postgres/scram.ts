@@ -9,6 +9,14 @@ import { createHash, createHmac, pbkdf2, pbkdf2Sync, timingSafeEqual, X509Certif
 export const scramSha256 = 'SCRAM-SHA-256';
 export const scramSha256Plus = 'SCRAM-SHA-256-PLUS';
 
+/**
+ * Bounds for the iterations that a server asks for. RFC 7677 section 4 wants 4,096 at the least: fewer would let a server
+ * that isn't ours, and that has our answer, try passwords that much quicker. More than the upper bound would keep us busy
+ * for seconds with each connection (PostgreSQL's `scram_iterations` is 4,096 unless somebody changes it).
+ */
+export const leastIterations = 4096;
+export const mostIterations = 1_000_000;
+
 /** The exchange broke the RFC, or the peer proved to be somebody else. The message is safe to log. */
 export class ScramFailure extends Error {
   readonly code = 'scram_failure';
@@ -210,8 +218,8 @@ export function createScramClient(options: {
       if (!combined.startsWith(nonce) || combined.length === nonce.length || !nonceText.test(combined))
         throw new ScramFailure('nonce differs');
       const iterations = Number(count);
-      // A hostile server must not keep us busy for minutes.
-      if (iterations > 1_000_000) throw new ScramFailure('server asks for too many iterations');
+      if (iterations < leastIterations) throw new ScramFailure('server asks for too few iterations');
+      if (iterations > mostIterations) throw new ScramFailure('server asks for too many iterations');
       const { clientKey, serverKey } = await options.keys(decodeBase64(saltText), iterations);
       const bound = Buffer.concat([Buffer.from(gs2, 'latin1'), isPlus ? binding : Buffer.alloc(0)]);
       const withoutProof = `c=${bound.toString('base64')},r=${combined}`;

@@ -1,0 +1,177 @@
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { after, test, type TestContext } from 'node:test';
+import { connect as tlsConnect } from 'node:tls';
+import { testCertificates, testTarget } from '#test/support/postgres.ts';
+import { encodeQuery } from '#wire/postgres/frontend.ts';
+import { serverEndPointBinding } from '#wire/postgres/scram.ts';
+import { encodeCancelRequest, encodeSslRequest } from '#wire/postgres/startup.ts';
+import { rawClient, type RawClient } from './_testing-raw-client.ts';
+import { startTestingGateway, supportRead, type TestingGateway } from './_testing-gateway.ts';
+
+const target = await testTarget({ after }, { major: 18 });
+const certificates = await testCertificates({ after });
+const tls = () => ({ cert: readFileSync(certificates.certFile), key: readFileSync(certificates.keyFile) });
+
+/** In front of the target: new connections can be held up, as a slow network would. */
+async function slowNetwork(t: TestContext) {
+  let held: (() => void)[] | undefined;
+  let heldOne = Promise.withResolvers<void>();
+  const server = createServer((from: Socket) => {
+    const to = connect(target.port, target.host);
+    for (const [a, b] of [[from, to] as const, [to, from] as const])
+      a.on('error', () => b.destroy()).on('close', () => b.destroy());
+    const go = () => void from.pipe(to).pipe(from);
+    if (held === undefined) go();
+    else {
+      held.push(go);
+      heldOne.resolve();
+    }
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  t.after(() => server.close());
+  return {
+    port: (server.address() as AddressInfo).port,
+    hold: () => {
+      held = [];
+      heldOne = Promise.withResolvers();
+    },
+    whenHeld: () => heldOne.promise,
+    letGo: () => {
+      const waiting = held ?? [];
+      held = undefined;
+      for (const go of waiting) go();
+    },
+  };
+}
+
+async function gatewayFor(t: TestContext, port = target.port): Promise<TestingGateway> {
+  const g = await startTestingGateway({ ...target, port }, tmpdir(), { listen: { host: '127.0.0.1', port: 0, tls } });
+  t.after(() => g.stop());
+  return g;
+}
+
+const plain = (g: TestingGateway) =>
+  new Promise<Socket>((resolve) => {
+    const socket = connect(g.gateway.port, '127.0.0.1', () => resolve(socket));
+    socket.on('error', () => {});
+  });
+
+async function overTls(g: TestingGateway): Promise<{ socket: Socket; binding: Buffer | undefined }> {
+  const raw = await plain(g);
+  raw.write(encodeSslRequest());
+  await new Promise((resolve) => raw.once('readable', resolve));
+  assert.equal((raw.read() as Buffer).toString(), 'S');
+  return new Promise((resolve, reject) => {
+    const socket = tlsConnect({ socket: raw, servername: 'localhost', ca: certificates.ca }, () =>
+      resolve({ socket, binding: serverEndPointBinding(socket.getPeerX509Certificate()?.raw ?? Buffer.alloc(0)) }),
+    );
+    socket.on('error', reject);
+  });
+}
+
+const whatComes = (socket: Socket) =>
+  new Promise<Buffer>((resolve) => {
+    const chunks: Buffer[] = [];
+    socket.on('data', (chunk: Buffer) => chunks.push(chunk));
+    socket.on('close', () => resolve(Buffer.concat(chunks)));
+  });
+
+const running = async (g: TestingGateway, text: string) => {
+  for (;;) {
+    const rows = await g.target.query(`select pid from pg_stat_activity where query = $1 and state = 'active'`, [text]);
+    if (rows.length > 0) return (rows as { pid: number }[])[0]?.pid;
+  }
+};
+
+const sqlStates = (frames: readonly { type: string; body: Buffer }[]) =>
+  frames.filter((f) => f.type === 'E').map((f) => /\0C([0-9A-Z]{5})\0/.exec(f.body.toString())?.[1]);
+
+function keyOf(client: RawClient) {
+  assert.ok(client.key !== undefined);
+  return client.key;
+}
+
+for (const [name, minor, encrypted] of [
+  ['in protocol 3.0, in the clear', 0, false],
+  ['in protocol 3.2 with its long key, over tls', 2, true],
+] as const)
+  test(`a cancel request ${name}: the statement ends, nothing is answered, and it is recorded`, async (t) => {
+    const g = await gatewayFor(t);
+    const way = encrypted ? await overTls(g) : { socket: await plain(g), binding: undefined };
+    const client = await rawClient({
+      to: way.socket,
+      binding: way.binding,
+      ...g.give(supportRead),
+      database: target.database,
+      minor,
+    });
+    const { processId, secretKey } = keyOf(client);
+    assert.equal(secretKey.length, minor === 2 ? 32 : 4);
+    client.send(encodeQuery('select pg_sleep(60)'));
+    await running(g, 'select pg_sleep(60)');
+    const second = encrypted ? (await overTls(g)).socket : await plain(g);
+    const answer = whatComes(second);
+    second.write(encodeCancelRequest(processId, secretKey));
+    assert.deepEqual(sqlStates(await client.until('Z')), ['57014']);
+    assert.equal((await answer).length, 0);
+    assert.equal((await g.event('statement.cancelled')).by, 'client');
+    client.socket.destroy();
+  });
+
+test('a cancel request needs all of the key: of another length, of another session, off by a bit, it does nothing', async (t) => {
+  const g = await gatewayFor(t);
+  const login = g.give(supportRead);
+  const open = () => rawClient({ to: { port: g.gateway.port }, ...login, database: target.database, minor: 2 });
+  const [client, other] = [await open(), await open()];
+  const { processId, secretKey } = keyOf(client);
+  const flipped = Buffer.from(secretKey);
+  flipped[31] = (flipped[31] ?? 0) ^ 1;
+  client.send(encodeQuery('select pg_sleep(0.6)'));
+  await running(g, 'select pg_sleep(0.6)');
+  for (const wrong of [
+    secretKey.subarray(0, 4),
+    secretKey.subarray(0, 31),
+    Buffer.concat([secretKey, Buffer.alloc(1)]),
+    flipped,
+    keyOf(other).secretKey,
+  ]) {
+    const socket = await plain(g);
+    const answer = whatComes(socket);
+    socket.write(encodeCancelRequest(processId, wrong));
+    assert.equal((await answer).length, 0);
+  }
+  assert.deepEqual(sqlStates(await client.until('Z')), []);
+  assert.equal(
+    g.controlPlane.events().some((e) => e.kind === 'statement.cancelled'),
+    false,
+  );
+  for (const { socket } of [client, other]) socket.destroy();
+});
+
+test('a cancel request that is slow on its way to the target does not hit the next statement', async (t) => {
+  const network = await slowNetwork(t);
+  const g = await gatewayFor(t, network.port);
+  const client = await rawClient({ to: { port: g.gateway.port }, ...g.give(supportRead), database: target.database });
+  const { processId, secretKey } = keyOf(client);
+  client.send(encodeQuery('select pg_sleep(61)'));
+  const pid = await running(g, 'select pg_sleep(61)');
+  network.hold();
+  const socket = await plain(g);
+  let isClosed = false;
+  const answer = whatComes(socket).finally(() => (isClosed = true));
+  socket.write(encodeCancelRequest(processId, secretKey));
+  await network.whenHeld();
+  // Meanwhile it ends by something else, and another runs.
+  await target.query('select pg_cancel_backend($1)', [pid]);
+  assert.deepEqual(sqlStates(await client.until('Z')), ['57014']);
+  client.send(encodeQuery('select pg_sleep(0.5)'));
+  await running(g, 'select pg_sleep(0.5)');
+  assert.equal(isClosed, false, 'who waits for the cancel waits until it is done');
+  network.letGo();
+  await answer;
+  assert.deepEqual(sqlStates(await client.until('Z')), []);
+  client.socket.destroy();
+});

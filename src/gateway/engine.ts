@@ -1,0 +1,194 @@
+/**
+ * An engine moves bytes: a listener, the judge's caches, the supervisor and the proxies, on one thread. All that it needs of
+ * the world around it is its `Hub`, and the hub has the `Engine` to cut with; both are asynchronous and speak in data that
+ * can be cloned, so that an engine may run in the hub's own thread or in one of its own.
+ *
+ * What lets a session in is made by the control plane and only carried by the hub. An engine never sees what administers a
+ * target: it gets the route to it and the login of a session that the hub has opened.
+ */
+import type { GrantId, Random, ResourceName, SessionId } from '#core/ids.ts';
+import type { Clock, Instant } from '#core/instant.ts';
+import type { Analysis } from '#sql/needs.ts';
+import type { ControlPlane, EndReason, GatewayChange, TargetRoute } from './control-plane.ts';
+import type { GatewayEvents } from './events.ts';
+import type { Reached } from './fault-points.ts';
+import { createCancelRegistry } from './postgres/cancel.ts';
+import type { AskedNames } from './postgres/judge-worker.ts';
+import { createJudge } from './postgres/judge.ts';
+import type { Limits } from './postgres/link.ts';
+import { listen, type ListenOptions } from './postgres/listener.ts';
+import type { Login } from './postgres/provision.ts';
+import type { Recorder } from './recorder.ts';
+import { createSupervisor, type Which } from './supervisor.ts';
+import type { Timers } from './timers.ts';
+
+/** What an engine asks for. Every function may throw: the engine then denies, and never allows. */
+export type Hub = Pick<ControlPlane, 'findCredential' | 'openSession' | 'decide'> & {
+  /** How to get to the target of an open session, and its login there, made when it isn't there. */
+  readonly reach: (session: SessionId) => Promise<{ readonly route: TargetRoute; readonly login: Login }>;
+  /** The target did not take the session's login: it is made anew for the next one. */
+  readonly renewLogin: (session: SessionId) => void;
+  /** By the catalogue of the resource as it is now. Throws when the text can't be analysed in time. */
+  readonly analyse: (ask: AnalyseAsk) => Promise<Analysis>;
+  /** Something was defined or dropped: resolves when the catalogue has been loaded anew, and engines have heard of it. */
+  readonly reloadCatalogue: (resource: ResourceName) => Promise<void>;
+};
+
+export type AnalyseAsk = {
+  readonly resource: ResourceName;
+  readonly text: string;
+  readonly names: AskedNames;
+  /** The session's prepared statements, where the text may run one. */
+  readonly prepared: readonly (readonly [name: string, text: string])[];
+};
+
+export type Engine = {
+  readonly host: string;
+  readonly port: number;
+  /** Something has changed, or only a heartbeat. Resolves when all of its sessions that must go have been cut. */
+  readonly told: (change: GatewayChange) => Promise<void>;
+  /** Resolves with the number of sessions cut. */
+  readonly cut: (which: Which, reason: EndReason, detail?: string) => Promise<number>;
+  /** The sessions of a grant end then, if nothing ends them before. */
+  readonly moveDeadline: (grant: GrantId, to: Instant) => Promise<void>;
+  /** Another catalogue: nothing that was judged by the one before holds. */
+  readonly catalogueChanged: () => Promise<void>;
+  /** Cuts the sessions, tells them why, and closes the listener. The journal goes on. */
+  readonly stop: () => Promise<void>;
+};
+
+export type EngineOptions = {
+  readonly hub: Hub;
+  readonly events: GatewayEvents;
+  readonly recorder: Pick<Recorder, 'id' | 'journal' | 'whenFailed'>;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly timers: Timers;
+  readonly listen: ListenOptions;
+  readonly limits: Limits;
+  /** Wait for the disk before each statement is forwarded. */
+  readonly strict: boolean;
+  /** Without a word from the hub for this long, sessions are cut. */
+  readonly graceMs: number;
+  /** The same for all engines, or the salt would tell who exists (INVARIANT 14). */
+  readonly mockSecret: Uint8Array;
+  readonly reached?: Reached | undefined;
+};
+
+const beatMs = 1000;
+
+/** Throws when the port is taken. */
+export async function startEngine(options: EngineOptions): Promise<Engine> {
+  const { hub, events, recorder, clock, random, timers, graceMs } = options;
+  const supervisor = createSupervisor({ clock, timers, reached: options.reached });
+  const judge = createJudge({ hub, onFault: events.fault });
+
+  // What the sessions stand on, and when it was last heard of.
+  // Counted in our own beats and not by the clock, which may jump: a jump ends grants, not the connection.
+  let beatsSinceHeard = 0;
+  let isLost = false;
+  let isStopping = false;
+
+  const cut: Engine['cut'] = (which, reason, detail) => supervisor.cut(which, reason, detail);
+  const cutOrTell = (...[which, reason]: Parameters<Engine['cut']>) => {
+    cut(which, reason).catch((error: unknown) => events.fault('sessions could not be cut', error));
+  };
+
+  const told = async (change: GatewayChange): Promise<void> => {
+    beatsSinceHeard = 0;
+    if (isLost) {
+      isLost = false;
+      events.controlPlaneBack();
+    }
+    switch (change.kind) {
+      case 'heartbeat':
+        return;
+      case 'grant_ended': {
+        const done = cut({ grant: change.grant }, change.reason, change.message);
+        judge.forgetGrant(change.grant);
+        await done;
+        return;
+      }
+      case 'grant_extended':
+        return supervisor.moveDeadline(change.grant, change.deadline);
+      case 'principal_suspended':
+        await cut({ principal: change.principal }, 'suspended', change.message);
+        return;
+      case 'session_ended':
+        await cut({ session: change.session }, change.reason, change.message);
+        return;
+      case 'policy_changed':
+        return judge.policyChanged(change.policyVersion);
+      case 'principal_changed':
+        if (supervisor.sessions().some((session) => session.principal.id === change.principal)) judge.forgetDecisions();
+        return;
+      case 'resource_changed':
+        return judge.catalogueChanged();
+      case 'missed':
+        return judge.forgetDecisions();
+      default:
+        change satisfies never;
+    }
+  };
+
+  let pulse = timers.setTimer(beatMs, beat);
+  function beat(): void {
+    if (isStopping) return;
+    pulse = timers.setTimer(beatMs, beat);
+    supervisor.sweep();
+    // INVARIANT 4: without the control plane nobody would tell us of a revocation, nor would a hub that hangs.
+    beatsSinceHeard += 1;
+    if (beatsSinceHeard * beatMs > graceMs && !isLost) {
+      isLost = true;
+      events.controlPlaneLost();
+      cutOrTell('all', 'control_plane_lost');
+    }
+  }
+
+  // INVARIANT 6: what can't be recorded isn't done.
+  const failing = recorder.whenFailed(() => cutOrTell('all', 'journal_failed'));
+
+  const openWhenHeard: Hub['openSession'] = (ask) =>
+    isLost
+      ? Promise.resolve({ kind: 'refused', message: 'sallyport: the gateway has lost the control plane' })
+      : hub.openSession(ask);
+
+  const listener = await listen(options.listen, {
+    hub: { ...hub, openSession: openWhenHeard },
+    journal: recorder.journal,
+    judge,
+    supervisor,
+    cancels: createCancelRegistry({ random }),
+    clock,
+    random,
+    events,
+    gatewayId: recorder.id,
+    mockSecret: options.mockSecret,
+    reached: options.reached,
+    limits: options.limits,
+    strict: options.strict,
+  }).catch((error: unknown) => {
+    pulse[Symbol.dispose]();
+    failing[Symbol.dispose]();
+    throw error;
+  });
+
+  return {
+    host: listener.host,
+    port: listener.port,
+    told,
+    cut,
+    moveDeadline: (grant, to) => Promise.resolve(supervisor.moveDeadline(grant, to)),
+    catalogueChanged: () => Promise.resolve(judge.catalogueChanged()),
+    async stop() {
+      if (isStopping) return;
+      isStopping = true;
+      pulse[Symbol.dispose]();
+      await cut('all', 'gateway_stopped');
+      // Half a second for clients to take our last words.
+      await new Promise<void>((resolve) => setTimeout(resolve, supervisor.sessions().length === 0 ? 50 : 500));
+      await listener[Symbol.asyncDispose]();
+      failing[Symbol.dispose]();
+    },
+  };
+}

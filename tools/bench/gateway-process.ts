@@ -1,0 +1,184 @@
+/**
+ * A gateway in a process of its own, with a control plane in memory: what the gateway costs without store, API and log.
+ * `journal` says how much of the record is kept: `none` (statements are judged and forwarded, nothing is written down) or
+ * `disk` (as ever; what is durable is taken by a control plane that throws it away).
+ */
+import { randomBytes } from 'node:crypto';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { monitorEventLoopDelay } from 'node:perf_hooks';
+import type { GrantId, ResourceName, RoleName } from '#core/ids.ts';
+import { hours, parseInstant, seconds, type Duration, type Instant } from '#core/instant.ts';
+import type { Role } from '#core/role.ts';
+import { Secret } from '#core/secret.ts';
+import type { TargetAccess } from '#gateway/control-plane.ts';
+import { startGateway } from '#gateway/gateway.ts';
+import { Journal } from '#gateway/journal.ts';
+import { createTestingControlPlane } from '#test/support/control-plane.ts';
+import { serve } from './child.ts';
+import { benchTables } from './target.ts';
+
+export type GatewaySetup = {
+  readonly journal: 'none' | 'disk';
+  /** Worker threads; 0: one engine in the main thread. */
+  readonly threads: number;
+  /** Where sessions lead, by resource name. */
+  readonly targets: readonly {
+    readonly resource: string;
+    readonly port: number;
+    readonly tls: boolean;
+  }[];
+  readonly database: string;
+  readonly admin: { readonly user: string; readonly password: string };
+  readonly ca: string;
+  readonly certFile: string;
+  readonly keyFile: string;
+};
+
+export type Given = { readonly user: string; readonly password: string; readonly grant: string };
+
+export type GatewayCalls = {
+  readonly start: (setup: GatewaySetup) => Promise<{ readonly port: number }>;
+  /** Grants of an hour with a credential each. */
+  readonly give: (ask: { readonly resource: string; readonly count: number }) => Promise<readonly Given[]>;
+  /** Ends a grant. Answers when, in nanoseconds of the machine's monotonic clock. */
+  readonly endGrant: (grant: string) => Promise<{ readonly at: bigint }>;
+  /** Cuts everybody, as a stopping gateway does. */
+  readonly suspendAll: (handle: string) => Promise<{ readonly at: bigint }>;
+  /** Delays of the event loop since the last call, in milliseconds, and memory in bytes. */
+  readonly loop: (input: undefined) => Promise<{
+    readonly p50: number;
+    readonly p99: number;
+    readonly max: number;
+    readonly resident: number;
+    readonly sessions: number;
+    readonly records: number;
+  }>;
+};
+
+/** All statements of the measurements are about these. */
+export const benchHandle = 'bench';
+let records = 0;
+
+function roleOf(resource: string): Role {
+  return {
+    name: `${resource}/all` as RoleName,
+    resource: resource as ResourceName,
+    description: 'what the measurements do',
+    maxDuration: hours(8),
+    permissions: {
+      tables: Object.entries(benchTables).map(([name, may]) => ({
+        schema: 'public',
+        name,
+        select: 'all',
+        ...((may as readonly string[]).includes('insert') ? { insert: 'all' as const } : {}),
+        ...((may as readonly string[]).includes('update') ? { update: 'all' as const } : {}),
+      })),
+      functions: [],
+    },
+    statementTimeout: seconds(600),
+    maxConnections: 20_000,
+    requesters: { groups: ['engineers'] },
+    approvers: { groups: ['dba'], count: 1 },
+  };
+}
+
+const journalFolder = mkdtempSync(join(tmpdir(), 'sally-bench-gateway-'));
+const clock = { now: () => parseInstant(Date.now()) as Instant };
+const delays = monitorEventLoopDelay({ resolution: 1 });
+let plane: ReturnType<typeof createTestingControlPlane> | undefined;
+let gateway: Awaited<ReturnType<typeof startGateway>> | undefined;
+const roles = new Map<string, Role>();
+
+const controlPlane = () => {
+  if (plane === undefined) throw new Error('the gateway has not been started');
+  return plane;
+};
+
+serve(
+  {
+    start: async (setup) => {
+      const targets: TargetAccess[] = setup.targets.map(({ resource, port, tls }) => ({
+        resource: resource as ResourceName,
+        address: { host: '127.0.0.1', port },
+        database: setup.database,
+        tls: tls ? { mode: 'verify-full', ca: setup.ca } : { mode: 'disable' },
+        admin: { user: setup.admin.user, password: new Secret(setup.admin.password) },
+        connectTimeout: 10_000 as Duration,
+      }));
+      for (const { resource } of setup.targets) roles.set(resource, roleOf(resource));
+      plane = createTestingControlPlane({ clock, random: randomBytes, targets, roles: [...roles.values()] });
+      if (setup.journal === 'none') keepNoRecord();
+      const tls = { cert: readFileSync(setup.certFile), key: readFileSync(setup.keyFile) };
+      gateway = await startGateway({
+        controlPlane: {
+          ...plane,
+          // Several gateways share the target here: none of them may drop the logins of the others.
+          postgresResources: () => Promise.resolve([]),
+          // Taken, and thrown away: what the log costs is measured with the real one.
+          ship: (_, batch) => {
+            records = batch.at(-1)?.number ?? records;
+            return Promise.resolve({ storedUpTo: records });
+          },
+        },
+        clock,
+        random: randomBytes,
+        journalFolder,
+        listen: {
+          host: '127.0.0.1',
+          port: 0,
+          tls: () => tls,
+          maxHandshakesPerAddress: 1000,
+          maxFailuresPerMinute: 1e6,
+        },
+        ...(setup.threads === 0 ? {} : { threads: setup.threads }),
+      });
+      delays.enable();
+      return { port: gateway.port };
+    },
+    give: ({ resource, count }) => {
+      const role = roles.get(resource);
+      if (role === undefined) throw new Error(`there is no resource \`${resource}\``);
+      return Promise.resolve(Array.from({ length: count }, () => controlPlane().give(benchHandle, role, 3_600_000)));
+    },
+    endGrant: (grant) => {
+      const at = process.hrtime.bigint();
+      controlPlane().endGrant(grant as GrantId);
+      return Promise.resolve({ at });
+    },
+    suspendAll: (handle) => {
+      const at = process.hrtime.bigint();
+      controlPlane().suspend(handle);
+      return Promise.resolve({ at });
+    },
+    loop: () => {
+      const ms = (nanoseconds: number) => nanoseconds / 1e6;
+      const seen = {
+        // The timer that measures has a resolution of its own, of a millisecond.
+        p50: ms(delays.percentile(50)),
+        p99: ms(delays.percentile(99)),
+        max: ms(delays.max),
+        resident: process.memoryUsage().rss,
+        sessions: gateway?.sessions().length ?? 0,
+        records,
+      };
+      delays.reset();
+      return Promise.resolve(seen);
+    },
+  } satisfies GatewayCalls,
+  async () => {
+    await gateway?.stop({ shipWithinMs: 0 });
+    rmSync(journalFolder, { recursive: true, force: true });
+  },
+);
+
+/**
+ * The gateway has no switch that turns the record off, and must not have one. Here it is taken out from outside, to see
+ * what it costs.
+ */
+function keepNoRecord(): void {
+  let number = 0;
+  Journal.prototype.append = () => (number += 1);
+  Journal.prototype.flush = () => true;
+}
