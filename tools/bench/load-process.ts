@@ -55,7 +55,33 @@ export type LoadCalls = {
     readonly everyMs: number;
     readonly count: number;
   }) => Promise<readonly (readonly number[])[]>;
+  /** Opens sessions that are then left alone, by key. */
+  readonly hold: (ask: {
+    readonly atOnce: number;
+    readonly sessions: readonly { readonly key: string; readonly address: Address; readonly count: number }[];
+  }) => Promise<void>;
+  /** When all sessions of a key were closed by the other side, in nanoseconds of the machine's monotonic clock. */
+  readonly closed: (key: string) => Promise<{ readonly at: bigint }>;
+  /** When the last session that is held was closed. */
+  readonly allClosed: (input: undefined) => Promise<{ readonly at: bigint }>;
+  /** Closes what is still held. */
+  readonly release: (input: undefined) => Promise<void>;
 };
+
+type Held = { clients: Set<BenchClient>; over: PromiseWithResolvers<{ at: bigint }> };
+const held = new Map<string, Held>();
+
+async function holdOne(key: string, address: Address): Promise<void> {
+  const client = await BenchClient.open(address);
+  const of = held.get(key) ?? { clients: new Set(), over: Promise.withResolvers() };
+  held.set(key, of);
+  of.clients.add(client);
+  client.onFailure = () => undefined;
+  client.onClose = () => {
+    of.clients.delete(client);
+    if (of.clients.size === 0) of.over.resolve({ at: process.hrtime.bigint() });
+  };
+}
 
 const open = new Map<string, { readonly clients: BenchClient[]; readonly prepared: Set<string> }>();
 
@@ -236,5 +262,26 @@ serve({
         took[at]?.push(connectOnce(address));
       }
     return Promise.all(took.map((times) => Promise.all(times)));
+  },
+  hold: async ({ sessions, atOnce }) => {
+    const left = sessions.flatMap(({ key, address, count }) => Array.from({ length: count }, () => ({ key, address })));
+    const worker = async () => {
+      for (let one = left.pop(); one !== undefined; one = left.pop()) await holdOne(one.key, one.address);
+    };
+    await Promise.all(Array.from({ length: atOnce }, worker));
+  },
+  closed: async (key) => {
+    const of = held.get(key);
+    if (of === undefined) throw new Error(`nothing is held under \`${key}\``);
+    return await of.over.promise;
+  },
+  allClosed: async () => {
+    const ends = await Promise.all([...held.values()].map((of) => of.over.promise));
+    return ends.reduce((last, one) => (one.at > last.at ? one : last));
+  },
+  release: () => {
+    for (const { clients } of held.values()) for (const client of clients) client.close();
+    held.clear();
+    return Promise.resolve();
   },
 } satisfies LoadCalls);

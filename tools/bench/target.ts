@@ -13,7 +13,6 @@ export type BenchTarget = AsyncDisposable & {
   readonly port: number;
   readonly database: string;
   readonly version: string;
-  /** Process id of the server, for what it costs. */
   readonly admin: { readonly user: string; readonly password: string };
   readonly caFile: string;
   readonly ca: string;
@@ -23,6 +22,12 @@ export type BenchTarget = AsyncDisposable & {
   readonly login: (tls: boolean) => Address;
   /** As the superuser. */
   readonly query: (text: string, values?: unknown[]) => Promise<unknown[]>;
+  readonly superuser: {
+    readonly host: string;
+    readonly port: number;
+    readonly user: string;
+    readonly database: string;
+  };
 };
 
 const database = 'bench';
@@ -93,6 +98,7 @@ export async function startTarget(): Promise<BenchTarget> {
       ...certificates,
       login: (tls) => ({ host: '127.0.0.1', port: server.port, database, user: 'bench', password, tls }),
       query: run,
+      superuser: server.connection(database),
       [Symbol.asyncDispose]: release,
     };
   } catch (error) {
