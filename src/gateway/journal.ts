@@ -166,8 +166,14 @@ export class Journal {
     if (this.#waiting.push(waiting) === 1) setImmediate(this.#endOfTurn);
   }
 
+  /** Doesn't wait for the end of the turn. */
+  writeNow(): void {
+    this.#endOfTurn();
+  }
+
   readonly #endOfTurn = (): void => {
     const waiting = this.#waiting;
+    if (waiting.length === 0) return;
     this.#waiting = [];
     // INVARIANT 6: the write first. Who asks from now on waits for the next one.
     const ok = this.flush();

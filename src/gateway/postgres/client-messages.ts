@@ -31,6 +31,7 @@ import type { Portal, Prepared, Run } from './exchange.ts';
 import { isCacheable, type Allowed, type Book, type Denied, type Verdict } from './judge.ts';
 import type { LedgerEntry } from './ledger.ts';
 import { currentBook, noteForwarded, type Link } from './link.ts';
+import type { Outbox } from './outbox.ts';
 import { recordParameters } from './recorded-parameters.ts';
 
 /** What to do with the message that was just looked at. */
@@ -54,6 +55,7 @@ const maxPreparedLength = 16 << 20;
 /** What is public is read and reset by the client's side after each message: a call a message is all the hot path has. */
 export class ClientMessages {
   readonly #link: Link;
+  readonly #outbox: Outbox;
   readonly #resume: () => void;
   /** A verdict that just arrived for the message that is held. */
   #answer: { readonly text: string; readonly book: Book; readonly verdict: Verdict } | undefined;
@@ -78,8 +80,9 @@ export class ClientMessages {
   waitsForAnswer = false;
 
   /** @param resume called when what a message was held for may have come */
-  constructor(link: Link, resume: () => void) {
+  constructor(link: Link, outbox: Outbox, resume: () => void) {
     this.#link = link;
+    this.#outbox = outbox;
     this.#resume = resume;
   }
 
@@ -501,10 +504,9 @@ export class ClientMessages {
   }
 
   askNames(): void {
-    const { exchange, target } = this.#link;
-    exchange.push({ kind: 'names', answer: undefined });
+    this.#link.exchange.push({ kind: 'names', answer: undefined });
     this.waitsForAnswer = true;
-    target.write(encodeQuery(namesQuery));
+    this.#outbox.send(encodeQuery(namesQuery));
   }
 
   #tooLong(protocol: Protocol, rest: number): Step {

@@ -8,12 +8,14 @@ import { frameLengthAt, headerLength, ProtocolViolation } from '#wire/postgres/b
 import { encodeFlush, frontend } from '#wire/postgres/frontend.ts';
 import { ClientMessages, hold, leave, pass, replace, stop } from './client-messages.ts';
 import type { Link } from './link.ts';
+import { Outbox } from './outbox.ts';
 
 /** Bytes `[run, at)` are decided but not forwarded, `[at, end)` are not decided. The buffer is our own. */
 type Held = { readonly buffer: Buffer; run: number; at: number; readonly end: number };
 
 export class ClientSide {
   readonly #link: Link;
+  readonly #outbox: Outbox;
   readonly #messages: ClientMessages;
   /** The beginning of a message whose rest has not come. */
   #carry: Buffer = Buffer.alloc(0);
@@ -25,7 +27,13 @@ export class ClientSide {
 
   constructor(link: Link) {
     this.#link = link;
-    this.#messages = new ClientMessages(link, this.#resume);
+    this.#outbox = new Outbox(link);
+    this.#messages = new ClientMessages(link, this.#outbox, this.#resume);
+  }
+
+  /** Behind everything that was sent so far. */
+  send(bytes: Buffer): void {
+    this.#outbox.send(bytes);
   }
 
   /** The first thing that the target is asked in a session: how names resolve. */
@@ -51,7 +59,7 @@ export class ClientSide {
     } catch (error) {
       this.#violation(error);
     }
-    link.client.lendTo(link.target);
+    this.#outbox.chunkEnds();
     return !this.#isHolding && !link.isMarked && !link.target.isCongested;
   }
 
@@ -92,7 +100,7 @@ export class ClientSide {
         const { buffer, run, at, end } = part;
         if (run < at) {
           // Decided, recorded, and now durable.
-          this.#link.target.write(buffer.subarray(run, at));
+          this.#outbox.send(buffer.subarray(run, at));
           if (at < end) this.#held.unshift({ buffer, run: at, at, end });
         } else if (this.#carried > 0) this.#complete(buffer, at, end);
         else this.#process(buffer, at, at, end, true);
@@ -180,7 +188,7 @@ export class ClientSide {
         if (this.#forward(buffer, run, at)) {
           run = at;
           // In the extended protocol the server keeps its answer until it is asked for it.
-          if (this.#messages.needsFlush && !link.isMarked) link.target.write(encodeFlush());
+          if (this.#messages.needsFlush) this.#outbox.send(encodeFlush());
           this.#messages.needsFlush = false;
         }
         this.#keep(buffer, run, at, end, isOwn);
@@ -214,7 +222,7 @@ export class ClientSide {
         return;
       }
       this.#forward(buffer, run, at);
-      if (step === replace && this.#flushed()) this.#link.target.write(this.#messages.replacement);
+      if (step === replace) this.#send(this.#messages.replacement);
       at += available;
       run = at;
     }
@@ -248,15 +256,6 @@ export class ClientSide {
     );
   }
 
-  /** INVARIANT 6: the records of everything decided so far are in the journal before a byte of it is forwarded. */
-  #flushed(): boolean {
-    if (!this.#messages.hasRecords) return true;
-    this.#messages.hasRecords = false;
-    if (this.#link.journal.flush()) return true;
-    this.#link.end('journal_failed');
-    return false;
-  }
-
   /** Forwards `[from, to)`. False when it must be kept: it waits for the disk, or the session has ended. */
   #forward(buffer: Buffer, from: number, to: number): boolean {
     if (from === to) return true;
@@ -265,8 +264,14 @@ export class ClientSide {
       this.#waitForDisk();
       return false;
     }
-    if (!this.#flushed()) return false;
-    this.#link.target.write(buffer.subarray(from, to));
+    this.#send(buffer.subarray(from, to));
     return true;
+  }
+
+  /** INVARIANT 6: the records of everything decided so far are in the journal before a byte of it is forwarded. */
+  #send(bytes: Buffer): void {
+    if (this.#messages.hasRecords) this.#outbox.sendRecorded(bytes);
+    else this.#outbox.send(bytes);
+    this.#messages.hasRecords = false;
   }
 }

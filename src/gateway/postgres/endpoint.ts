@@ -181,6 +181,19 @@ export class Endpoint {
     this.#buffer = undefined;
   }
 
+  /** Takes the buffer of the current chunk out of use; `keep` gives it back. Undefined: the chunk isn't read over. */
+  takeBuffer(): Buffer | undefined {
+    const buffer = this.#buffer;
+    this.#buffer = undefined;
+    return buffer;
+  }
+
+  /** Takes a buffer into keeping, until what was written of it has been sent. */
+  keep(buffer: Buffer): void {
+    if (this.#socket.writableLength > 0) this.#borrowed.push(buffer);
+    else if (freeBuffers.length < maxFree) freeBuffers.push(buffer);
+  }
+
   /** Sends what is pending and closes; destroys when the peer doesn't take it in time. Nothing more is handed out. */
   finish(graceMs: number): void {
     if (this.#socket.destroyed) return;

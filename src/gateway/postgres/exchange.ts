@@ -7,9 +7,11 @@
 import { createHash, type Hash } from 'node:crypto';
 import { performance } from 'node:perf_hooks';
 import type { Journal } from '../journal.ts';
-import type { GatewayEvent, Protocol, RecordedParameter, RecordedText, SessionRef } from '../records.ts';
+import type { GatewayEvent, Protocol, RecordedParameter, SessionRef } from '../records.ts';
 import type { Allowed, Denied } from './judge.ts';
 import type { LedgerEntry } from './ledger.ts';
+import { RecordJson } from './record-json.ts';
+import { recordText } from './recorded-text.ts';
 import { Transactions } from './transactions.ts';
 
 export type Prepared = {
@@ -57,13 +59,12 @@ export type Pending =
 
 export type Outcome = (GatewayEvent & { kind: 'statement.ended' })['outcome'];
 
-/** What is longer is cut in the record, and bound to it by its hash. */
-const maxRecordedText = 65_536;
 export const maxRecordedCopy = 65_536;
 
 export class Exchange {
   readonly #journal: Journal;
   readonly #on: SessionRef;
+  readonly #json: RecordJson;
   /** Writes the record of each command's end, when its transaction is known. */
   readonly transactions: Transactions;
   readonly #items: (Pending | undefined)[] = [];
@@ -75,7 +76,12 @@ export class Exchange {
   constructor(journal: Journal, on: SessionRef) {
     this.#journal = journal;
     this.#on = on;
-    this.transactions = new Transactions(on, (event) => void journal.append(event));
+    const json = new RecordJson(on);
+    this.#json = json;
+    this.transactions = new Transactions(on, {
+      ended: (event, transaction) => void journal.appendJson(json.ended(event, transaction)),
+      other: (event) => void journal.append(event),
+    });
   }
 
   get statements(): number {
@@ -123,7 +129,10 @@ export class Exchange {
     if (item.kind === 'bind') this.#boundBytes -= item.bytes;
     this.#items[this.#first] = undefined;
     this.#first += 1;
-    if (this.#first === this.#items.length || this.#first > 1024) {
+    if (this.#first === this.#items.length) {
+      this.#items.length = 0;
+      this.#first = 0;
+    } else if (this.#first > 1024) {
       this.#items.splice(0, this.#first);
       this.#first = 0;
     }
@@ -145,19 +154,7 @@ export class Exchange {
   ): Run {
     this.#statements += 1;
     const number = this.#statements;
-    this.#journal.append({
-      kind: 'statement.begun',
-      on: this.#on,
-      statement: number,
-      protocol,
-      text: recordText(text),
-      ...(parameters === undefined ? {} : { parameters }),
-      ...(verdict.executes.length === 0
-        ? {}
-        : { prepared: verdict.executes.map((executed) => ({ name: executed.name, text: recordText(executed.text) })) }),
-      policyVersion: verdict.policyVersion,
-      policies: verdict.policies,
-    });
+    this.#journal.appendJson(this.#json.begun(number, protocol, text, verdict, parameters));
     return {
       number,
       verdict,
@@ -244,14 +241,4 @@ export class Exchange {
       }
     this.transactions.lost(mayHaveCommitted);
   }
-}
-
-export function recordText(text: string): RecordedText {
-  if (text.length <= maxRecordedText) return { text };
-  const bytes = Buffer.from(text);
-  return {
-    text: text.slice(0, maxRecordedText).toWellFormed(),
-    bytes: bytes.length,
-    sha256: createHash('sha256').update(bytes).digest('hex'),
-  };
 }

@@ -150,7 +150,7 @@ export function startProxy(options: {
       if (hasEnded) return;
       if (exchange.isEmpty) return end('client_closed');
       hasLeft = true;
-      target.write(encodeTerminate());
+      clientSide.send(encodeTerminate());
     },
     failed: (error) => {
       options.onFault(error);

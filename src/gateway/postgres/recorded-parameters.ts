@@ -2,7 +2,8 @@
 import { createHash } from 'node:crypto';
 import { parameterText } from '#wire/postgres/parameters.ts';
 import type { RecordedParameter } from '../records.ts';
-import { recordText, type Prepared } from './exchange.ts';
+import type { Prepared } from './exchange.ts';
+import { recordText } from './recorded-text.ts';
 
 /** Values longer than this are cut in the record. */
 const maxRecordedValue = 16_384;

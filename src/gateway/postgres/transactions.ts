@@ -13,6 +13,11 @@ import type { CommandRef, GatewayEvent, RecordedTransaction, SessionRef, Transac
 export type Ended = GatewayEvent & { kind: 'statement.ended' };
 type Unplaced = Omit<Ended, 'transaction'>;
 
+export type Write = {
+  readonly ended: (event: Unplaced, transaction: RecordedTransaction | undefined) => void;
+  readonly other: (event: GatewayEvent) => void;
+};
+
 type Transaction = {
   readonly number: number;
   /** Opened by `begin`, so it outlives its string. */
@@ -32,11 +37,11 @@ const maxSavepoints = 1000;
 
 export class Transactions {
   readonly #on: SessionRef;
-  readonly #write: (event: GatewayEvent) => void;
+  readonly #write: Write;
   #last = 0;
   #now: Transaction | undefined;
 
-  constructor(on: SessionRef, write: (event: GatewayEvent) => void) {
+  constructor(on: SessionRef, write: Write) {
     this.#on = on;
     this.#write = write;
   }
@@ -46,7 +51,7 @@ export class Transactions {
     const { outcome } = event;
     if (outcome.kind === 'skipped') {
       // It never ran; only its place among the others is kept.
-      if (this.#now === undefined || this.#now.isShown) return this.#write(event);
+      if (this.#now === undefined || this.#now.isShown) return this.#write.ended(event, undefined);
       return void this.#now.held.push(event);
     }
     const now = (this.#now ??= this.#begin());
@@ -140,7 +145,7 @@ export class Transactions {
   }
 
   #record(event: Unplaced, transaction: RecordedTransaction): void {
-    this.#write(event.outcome.kind === 'skipped' ? event : { ...event, transaction });
+    this.#write.ended(event, event.outcome.kind === 'skipped' ? undefined : transaction);
   }
 
   /** From here on the commands of this transaction are recorded before its end is known. */
@@ -184,7 +189,7 @@ export class Transactions {
   }
 
   #tell({ number }: Transaction, outcome: TransactionOutcome): void {
-    this.#write({ kind: 'transaction.ended', on: this.#on, transaction: number, outcome });
+    this.#write.other({ kind: 'transaction.ended', on: this.#on, transaction: number, outcome });
   }
 }
 
