@@ -22,6 +22,7 @@ import {
   type StatementClass,
 } from './needs.ts';
 import { parseText, type Parser } from './parser.ts';
+import { parseTypeText, shapeOf } from './type-by-oid.ts';
 
 /** In UTF-16 units. Parsing costs about 20 ms for 35 kB, and a longer text would stall other sessions. */
 export const longestText = 1_048_576;
@@ -31,6 +32,8 @@ export function analyse(parser: Parser, text: string, names: Names | UnknownName
   if (text.length > longestText) {
     return undecidable(text, `its text is longer than ${longestText} characters`);
   }
+  const type = parseTypeText(text);
+  if (type !== undefined) return { kind: 'type', shape: shapeOf(names.catalogue, type) };
   const call = parseCallText(text);
   if (call !== undefined) return analyseCall(parser, call, names);
   const parsed = parseText(parser, text);
@@ -62,7 +65,7 @@ function analyseCall(parser: Parser, call: CallByOid, names: Names | UnknownName
     return { kind: 'statements', statements: [{ ...refusal(text, 'FUNCTION CALL', 'it is not known'), missing }] };
   }
   const analysis = analyse(parser, found.text, names);
-  if (analysis.kind === 'unparsable') return undecidable(text, 'its name is not known here');
+  if (analysis.kind !== 'statements') return undecidable(text, 'its name is not known here');
   const { argumentTypes } = found.routine;
   return {
     kind: 'statements',

@@ -51,11 +51,17 @@ export type Catalogue = {
   readonly operators: ReadonlyMap<string, readonly UserOperator[]>;
   /** By the name of the target type, without its schema. */
   readonly casts: ReadonlyMap<string, readonly UserCast[]>;
+  /** Enums, domains, ranges and arrays that somebody defined, by oid; `of`: the oid of base, bound or element. */
+  readonly types: ReadonlyMap<number, DefinedType>;
   /** The server's version as a number: 150004 for 15.4. */
   readonly version: number;
   /** The name of the database, which may be written before schema and table. */
   readonly database: string;
 };
+
+export type DefinedType =
+  | { readonly kind: 'enum' }
+  | { readonly kind: 'domain' | 'range' | 'array'; readonly of: number };
 
 /** A name of PostgreSQL can't contain NUL, so the key is unambiguous. */
 export function relationKey(schema: string, name: string): string {
@@ -119,6 +125,15 @@ select pg_catalog.json_build_object(
     join pg_catalog.pg_namespace f on f.oid = p.pronamespace
     join pg_catalog.pg_language l on l.oid = p.prolang
     where k.oid >= '16384'::pg_catalog.oid and l.lanname not in ('c', 'internal')
+  ),
+  'types', (
+    select pg_catalog.json_agg(pg_catalog.json_build_array(t.oid::pg_catalog.int8, t.typtype,
+      case t.typtype when 'd' then t.typbasetype when 'r' then r.rngsubtype else t.typelem end::pg_catalog.int8))
+    from pg_catalog.pg_type t
+    left join pg_catalog.pg_range r on r.rngtypid = t.oid
+    left join pg_catalog.pg_type e on e.oid = t.typelem
+    where t.oid >= '16384'::pg_catalog.oid
+      and (t.typtype in ('e', 'd', 'r') or t.typtype = 'b' and t.typlen = '-1'::pg_catalog.int2 and e.typtype in ('e', 'd', 'r'))
   )
 )::pg_catalog.text`;
 
@@ -158,6 +173,7 @@ type Document = {
   readonly routines: readonly RoutineRow[] | null;
   readonly operators: readonly (readonly [string, string, string, string])[] | null;
   readonly casts: readonly (readonly [string, string, string])[] | null;
+  readonly types: readonly (readonly [oid: number, kind: string, of: number])[] | null;
 };
 
 const relationKinds: Readonly<Record<string, RelationKind>> = {
@@ -220,7 +236,13 @@ export function parseCatalogue(json: string): Catalogue {
   for (const [targetType, schema, name] of document.casts ?? []) {
     append(casts, targetType, { targetType, function: { schema, name } });
   }
+  const types = new Map<number, DefinedType>();
+  for (const [oid, kind, of] of document.types ?? []) {
+    const kinds = { d: 'domain', r: 'range', b: 'array' } as const;
+    types.set(oid, kind === 'e' ? { kind: 'enum' } : { kind: kinds[kind as 'd' | 'r' | 'b'], of });
+  }
   return {
+    types,
     relations,
     routines,
     routinesByOid,

@@ -9,6 +9,8 @@
  * by default.
  */
 
+import type { TypeShape } from './type-by-oid.ts';
+
 export type PgAction =
   | 'select'
   | 'insert'
@@ -110,6 +112,8 @@ export type StatementAnalysis = {
 };
 
 export type Analysis =
+  /** What was asked for was a type. */
+  | { readonly kind: 'type'; readonly shape: TypeShape | undefined }
   | { readonly kind: 'statements'; readonly statements: readonly StatementAnalysis[] }
   | {
       readonly kind: 'unparsable';

@@ -26,6 +26,7 @@ import {
 import { encodeErrorResponse } from '#wire/postgres/backend.ts';
 import { callText } from '#sql/call-by-oid.ts';
 import { namesQuery } from '#sql/catalogue.ts';
+import { firstUserOid, typeText, type TypeShape } from '#sql/type-by-oid.ts';
 import type { Protocol, RecordedParameter } from '../records.ts';
 import type { Portal, Prepared, Run } from './exchange.ts';
 import { isCacheable, type Allowed, type Book, type Denied, type Verdict } from './judge.ts';
@@ -69,6 +70,7 @@ export class ClientMessages {
   readonly #cursors = new Map<string, { readonly text: string | undefined; judgedAt: number }>();
   /** The earliest judgement of one that is no longer in there. */
   #cursorsForgottenAt: number | undefined;
+  readonly #shapes = new Map<number, TypeShape | undefined>();
   #copyRun: Run | undefined;
   /** A statement that may ask for COPY data, and hasn't said yet. */
   #copyAwaited: Run | undefined;
@@ -257,6 +259,20 @@ export class ClientMessages {
     return pass;
   }
 
+  /** A value in binary format of a type that somebody defined: what the catalogue says of it is asked for once. */
+  #knowsTypes(types: readonly number[]): boolean {
+    return types.every((type) => {
+      if (type < firstUserOid || this.#shapes.has(type)) return true;
+      const verdict = this.#verdict(typeText(type));
+      if (verdict === undefined) return false;
+      if (this.#shapes.size > maxPortals) this.#shapes.clear();
+      this.#shapes.set(type, verdict.kind === 'allow' ? verdict.shape : undefined);
+      return true;
+    });
+  }
+
+  readonly #shapeOf = (type: number): TypeShape | undefined => this.#shapes.get(type);
+
   /** Characters in all texts that are kept under a name. */
   #preparedLength(): number {
     let length = 0;
@@ -289,12 +305,13 @@ export class ClientMessages {
     }
     if (this.#mustSettle(entry)) return this.#waitForAnswer();
     const refused = this.#judgeAgain(prepared);
+    if (refused === hold) return hold;
+    if (message.formats.includes(1) && !this.#knowsTypes(prepared.parameterTypes)) return hold;
+    const parameters = recordParameters(message, prepared, this.#shapeOf);
     if (refused !== undefined) {
-      if (refused === hold) return hold;
       this.discarding = at + length - end;
-      return this.#refuse('extended', refused, prepared.text, recordParameters(message, prepared));
+      return this.#refuse('extended', refused, prepared.text, parameters);
     }
-    const parameters = recordParameters(message, prepared);
     if (isPrefix) {
       // Larger than is held whole: recorded in part, and bound to the record by size and hash of the whole message.
       const hash = createHash('sha256');

@@ -16,6 +16,7 @@ import {
   type StatementAnalysis,
   type TransactionControl,
 } from '#sql/needs.ts';
+import type { TypeShape } from '#sql/type-by-oid.ts';
 import type { DecideAsk, StatementDecision } from '../control-plane.ts';
 import type { Hub } from '../engine.ts';
 import type { AskedNames } from './judge-worker.ts';
@@ -41,6 +42,8 @@ export type Allowed = {
   readonly fetches: readonly string[];
   /** Of the protocol's function call: what it amounts to. */
   readonly call: Called | undefined;
+  /** Of the question for a type. */
+  readonly shape?: TypeShape | undefined;
   /** By command, what it does to the transaction; empty when none does anything. */
   readonly transaction: readonly (TransactionControl | undefined)[];
 };
@@ -174,6 +177,7 @@ export function createJudge(context: {
         ...(analysis.position === undefined ? {} : { position: analysis.position }),
       };
     const policies = new Set<string>();
+    if (analysis.kind === 'type') return { ...allowed([], version, []), shape: analysis.shape };
     for (const statement of analysis.statements) {
       if (statement.needs.length === 0) continue;
       const decision = await decide(ask.session, statement, analysis.statements.length);

@@ -1,6 +1,6 @@
 /** Bound parameters as the journal keeps them: text where the type is read, hex elsewhere, long values cut and hashed. */
 import { createHash } from 'node:crypto';
-import { parameterText } from '#wire/postgres/parameters.ts';
+import { parameterText, type TypeShape } from '#wire/postgres/parameters.ts';
 import type { RecordedParameter } from '../records.ts';
 import type { Prepared } from './exchange.ts';
 import { recordText } from './recorded-text.ts';
@@ -11,6 +11,7 @@ const maxRecordedValue = 16_384;
 export function recordParameters(
   message: { readonly formats: readonly number[]; readonly values: readonly (Buffer | null)[] },
   prepared: Pick<Prepared, 'parameterTypes'>,
+  shapeOf: (type: number) => TypeShape | undefined = () => undefined,
 ): RecordedParameter[] {
   const { formats, values } = message;
   return values.map((value, i) => {
@@ -18,7 +19,7 @@ export function recordParameters(
     const format = formats.length === 1 ? (formats[0] ?? 0) : (formats[i] ?? 0);
     const type = prepared.parameterTypes[i] ?? 0;
     const isLong = value.length > maxRecordedValue;
-    const shown = parameterText(isLong && format === 1 ? value.subarray(0, maxRecordedValue) : value, format, type);
+    const shown = parameterText(value, format, type, shapeOf(type));
     const whole = isLong ? { bytes: value.length, sha256: createHash('sha256').update(value).digest('hex') } : {};
     if ('text' in shown)
       return isLong ? { text: recordText(shown.text).text.slice(0, maxRecordedValue), ...whole } : shown;
