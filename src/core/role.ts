@@ -82,7 +82,8 @@ export type Resource = {
     | { readonly mode: 'disable' };
   /** Absent: `scram-sha-256`. */
   readonly authentication?: Authentication;
-  readonly admin: { readonly user: string; readonly password: SecretReference };
+  /** Without a password only where the target knows it by its certificate, or asks for nothing. */
+  readonly admin: { readonly user: string; readonly password?: SecretReference };
   readonly roles: readonly Role[];
 };
 

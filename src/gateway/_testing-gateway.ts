@@ -85,6 +85,7 @@ export async function startTestingGateway(
   target: Target,
   temporaryFolder: string,
   options: Partial<GatewayOptions> = {},
+  accessLike: Partial<TargetAccess> = {},
 ): Promise<TestingGateway> {
   const journalFolder = mkdtempSync(join(temporaryFolder, 'sally-gateway-'));
   const access: TargetAccess = {
@@ -94,6 +95,7 @@ export async function startTestingGateway(
     tls: { mode: 'verify-full', ca: target.ca },
     admin: { user: target.adminUser, password: new Secret(target.adminPassword) },
     connectTimeout: 5000 as Duration,
+    ...accessLike,
   };
   const clock = options.clock ?? wallClock;
   const controlPlane = createTestingControlPlane({

@@ -202,6 +202,28 @@ for (const [name, text, expected] of [
     with_('address', 'address: db.example.com:5432\n    tls: { mode: disable }'),
     "tls can't be disabled",
   ],
+  [
+    'half a certificate',
+    with_('address', 'address: db.example.com:5432\n    tls: { mode: verify-full, cert: a.pem }'),
+    'needs both `cert` and `key`',
+  ],
+  [
+    'a key written into it',
+    with_('address', 'address: db.example.com:5432\n    tls: { mode: verify-full, cert: a.pem, key: abc }'),
+    '`key` is not written here',
+  ],
+  ['an unknown authentication', with_('database', 'database: orders\n    authentication: ident'), 'is not a way'],
+  [
+    'a cleartext password on a cleartext socket',
+    with_('database', 'database: orders\n    authentication: password\n    tls: { mode: disable }'),
+    '`password` needs tls',
+  ],
+  [
+    'a certificate that is not there',
+    with_('database', 'database: orders\n    authentication: cert'),
+    '`cert` needs a certificate of ours',
+  ],
+  ['no password', with_('admin', 'admin: { user: admin }'), '`admin` has no `password`'],
   ['a system column', with_('tables', 'tables: { public.orders: { select: [ctid] } }'), 'system column'],
   ['a column that is a number', with_('tables', 'tables: { public.orders: { select: [1] } }'), 'must be text'],
   ['a column by itself', with_('tables', 'tables: { public.orders: { select: id } }'), 'or a list of columns'],
@@ -396,6 +418,34 @@ test('a plan says what is added, changed and removed', () => {
         '- listen on channel order_events',
       ],
     },
+  ]);
+});
+
+test('how a target is reached and authenticated is read, and said in the plan', () => {
+  const outcome = parse(
+    with_(
+      'address',
+      [
+        'address: db.example.com:5432',
+        '    authentication: cert',
+        '    tls: { mode: verify-full, ca: ca.pem, direct: true, cert: sally.pem, key: { file: sally.key } }',
+      ].join('\n'),
+    ).replace(/admin: .*/, 'admin: { user: admin }'),
+  );
+  assert.ok(outcome.kind === 'ok', JSON.stringify(outcome));
+  const [orders] = outcome.configuration.resources;
+  assert.deepEqual(orders?.tls, {
+    mode: 'verify-full',
+    ca: 'ca.pem',
+    direct: true,
+    certificate: { file: 'sally.pem', key: { file: 'sally.key' } },
+  });
+  assert.equal(orders.authentication, 'cert');
+  assert.deepEqual(orders.admin, { user: 'admin' });
+  assert.deepEqual(planChanges(undefined, outcome.configuration).added[0]?.details.slice(3, 6), [
+    'tls: verify-full, roots in ca.pem, from the first byte, certificate in sally.pem with the key from file sally.key',
+    'authentication: at least cert',
+    'administrator: admin',
   ]);
 });
 

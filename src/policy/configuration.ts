@@ -7,15 +7,17 @@ import type { Node } from 'yaml';
 import { parseResourceName, type ResourceName, type RoleName } from '#core/ids.ts';
 import { formatDuration, hours, minutes, parseDuration, seconds, type Duration } from '#core/instant.ts';
 import { parseGroup } from '#core/principal.ts';
-import type {
-  ChannelPermission,
-  Columns,
-  Configuration,
-  FunctionPermission,
-  Resource,
-  Role,
-  SecretReference,
-  TablePermission,
+import {
+  authentications,
+  type Authentication,
+  type ChannelPermission,
+  type Columns,
+  type Configuration,
+  type FunctionPermission,
+  type Resource,
+  type Role,
+  type SecretReference,
+  type TablePermission,
 } from '#core/role.ts';
 import { isHost, isLoopback, isNetwork, parseAddress, type Address } from './address.ts';
 import type { PolicyEngine, PolicyFault, PolicyFile } from './engine.ts';
@@ -257,7 +259,7 @@ function readResource(yaml: YamlReader, name: ResourceName, node: Node): Resourc
   const fields = yaml.record(
     node,
     `resource \`${name}\``,
-    ['kind', 'description', 'labels', 'address', 'database', 'tls', 'admin', 'roles'],
+    ['kind', 'description', 'labels', 'address', 'database', 'tls', 'authentication', 'admin', 'roles'],
     ['kind', 'address', 'database', 'admin', 'roles'],
   );
   if (fields === undefined) return undefined;
@@ -266,10 +268,14 @@ function readResource(yaml: YamlReader, name: ResourceName, node: Node): Resourc
     yaml.fault(fields.kind, `\`${kind}\` is not a kind of resource`, 'the one kind so far is `postgres`');
   const address = readAddress(yaml, fields.address, '`address`', 1);
   const database = yaml.text(fields.database, '`database`', 63);
-  const admin = yaml.record(fields.admin, '`admin`', ['user', 'password'], ['user', 'password']);
+  const admin = yaml.record(fields.admin, '`admin`', ['user', 'password'], ['user']);
   const user = yaml.text(admin?.user, '`user`', 63);
   const password = readSecret(yaml, admin?.password, '`password`');
   const tls = readTls(yaml, fields.tls, address?.host);
+  const authentication = readAuthentication(yaml, fields.authentication, tls);
+  const needsPassword = authentication !== 'cert' && authentication !== 'trust';
+  if (admin !== undefined && admin.password === undefined && needsPassword)
+    yaml.fault(fields.admin, '`admin` has no `password`', 'only with `authentication` `cert` or `trust` it needs none');
   const labels = readLabels(yaml, fields.labels);
   const roles: Role[] = [];
   for (const { key, keyNode, value } of yaml.entries(fields.roles, '`roles`') ?? []) {
@@ -277,24 +283,66 @@ function readResource(yaml: YamlReader, name: ResourceName, node: Node): Resourc
     if (role !== undefined) roles.push(role);
   }
   const description = fields.description === undefined ? '' : yaml.text(fields.description, '`description`');
-  if (address === undefined || database === undefined || user === undefined || password === undefined) return undefined;
+  if (address === undefined || database === undefined || user === undefined) return undefined;
+  if (admin?.password !== undefined && password === undefined) return undefined;
   if (tls === undefined || labels === undefined || description === undefined) return undefined;
   const { host, port } = address;
-  return { name, kind: 'postgres', description, labels, host, port, database, tls, admin: { user, password }, roles };
+  return {
+    name,
+    kind: 'postgres',
+    description,
+    labels,
+    host,
+    port,
+    database,
+    tls,
+    ...present({ authentication }),
+    admin: { user, ...present({ password }) },
+    roles,
+  };
+}
+
+/** INVARIANT 10: what is weaker than SCRAM has to be named, and never puts a password on a cleartext socket. */
+function readAuthentication(
+  yaml: YamlReader,
+  node: Node | undefined,
+  tls: Resource['tls'] | undefined,
+): Authentication | undefined {
+  const text = yaml.text(node, '`authentication`');
+  if (text === undefined) return undefined;
+  const named = authentications.find((known) => known === text);
+  if (named === undefined)
+    return yaml.fault(
+      node,
+      `\`${text}\` is not a way to authenticate`,
+      `the ways are ${authentications.map((known) => `\`${known}\``).join(', ')}`,
+    );
+  if ((named === 'password' || named === 'scram-sha-256-plus') && tls?.mode === 'disable')
+    yaml.fault(node, `\`${named}\` needs tls`);
+  if (named === 'cert' && tls?.mode === 'verify-full' && tls.certificate === undefined)
+    yaml.fault(node, '`cert` needs a certificate of ours', 'give `cert` and `key` in `tls`');
+  if (named === 'cert' && tls?.mode === 'disable') yaml.fault(node, '`cert` needs tls');
+  return named;
 }
 
 function readTls(yaml: YamlReader, node: Node | undefined, host: string | undefined): Resource['tls'] | undefined {
   if (node === undefined) return { mode: 'verify-full' };
-  const tls = yaml.record(node, '`tls`', ['mode', 'ca', 'server-name'], ['mode']);
+  const keys = ['ca', 'server-name', 'direct', 'cert', 'key'] as const;
+  const tls = yaml.record(node, '`tls`', ['mode', ...keys], ['mode']);
   const mode = yaml.text(tls?.mode, '`mode`');
   const ca = yaml.text(tls?.ca, '`ca`');
   const serverName = yaml.text(tls?.['server-name'], '`server-name`');
+  const direct = yaml.truth(tls?.direct, '`direct`') === true ? true : undefined;
+  const file = yaml.text(tls?.cert, '`cert`');
+  const key = readSecret(yaml, tls?.key, '`key`');
   if (tls === undefined || mode === undefined) return undefined;
-  if (mode === 'verify-full') return { mode, ...present({ ca, serverName }) };
+  if ((tls.cert === undefined) !== (tls.key === undefined))
+    yaml.fault(tls.cert ?? tls.key, 'a certificate needs both `cert` and `key`');
+  const certificate = file === undefined || key === undefined ? undefined : { file, key };
+  if (mode === 'verify-full') return { mode, ...present({ ca, serverName, direct, certificate }) };
   if (mode !== 'disable')
     return yaml.fault(tls.mode, `\`${mode}\` is not a mode of tls`, 'the modes are `verify-full` and `disable`');
-  if (tls.ca !== undefined || tls['server-name'] !== undefined)
-    yaml.fault(node, '`disable` takes neither `ca` nor `server-name`');
+  for (const name of keys) if (tls[name] !== undefined) yaml.fault(tls[name], `\`disable\` takes no \`${name}\``);
   // INVARIANT 10: the administrator's password and the data would cross the network in clear text.
   if (host !== undefined && !isLoopback(host))
     return yaml.fault(

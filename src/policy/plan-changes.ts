@@ -1,6 +1,6 @@
 /** What applying a configuration would change, in words for people who have to say yes to it. */
 import { formatDuration } from '#core/instant.ts';
-import type { Columns, Configuration, Resource, Role } from '#core/role.ts';
+import type { Columns, Configuration, Resource, Role, SecretReference } from '#core/role.ts';
 import { formatChannel, formatObjectName } from './_names.ts';
 
 export type PlannedChange = {
@@ -74,15 +74,30 @@ function resourceLines(resource: Resource): readonly string[] {
     `kind: ${resource.kind}`,
     `address: ${host}:${resource.port}`,
     `database: ${resource.database}`,
-    `tls: ${tls.mode}${tls.mode === 'verify-full' && tls.serverName !== undefined ? `, server name ${tls.serverName}` : ''}${
-      tls.mode === 'verify-full' && tls.ca !== undefined ? `, roots in ${tls.ca}` : ''
-    }`,
-    `administrator: ${admin.user}, password from ${'file' in admin.password ? `file ${admin.password.file}` : `variable ${admin.password.env}`}`,
+    `tls: ${tlsWords(tls)}`,
+    ...(resource.authentication === undefined ? [] : [`authentication: at least ${resource.authentication}`]),
+    `administrator: ${admin.user}${admin.password === undefined ? '' : `, password from ${secretWords(admin.password)}`}`,
   ];
   if (resource.description !== '') lines.push(`description: ${resource.description}`);
   for (const key of Object.keys(resource.labels).toSorted()) lines.push(`label ${key}: ${resource.labels[key]}`);
   return lines;
 }
+
+function tlsWords(tls: Resource['tls']): string {
+  if (tls.mode === 'disable') return tls.mode;
+  const { serverName, ca, direct, certificate } = tls;
+  return [
+    tls.mode,
+    ...(serverName === undefined ? [] : [`server name ${serverName}`]),
+    ...(ca === undefined ? [] : [`roots in ${ca}`]),
+    ...(direct === undefined ? [] : ['from the first byte']),
+    ...(certificate === undefined
+      ? []
+      : [`certificate in ${certificate.file} with the key from ${secretWords(certificate.key)}`]),
+  ].join(', ');
+}
+
+const secretWords = (from: SecretReference): string => ('file' in from ? `file ${from.file}` : `variable ${from.env}`);
 
 function roleLines(role: Role): readonly string[] {
   const lines = [

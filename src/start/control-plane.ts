@@ -114,6 +114,8 @@ function changesFor(change: Change, app: AppContext): readonly GatewayChange[] {
 /** Secrets are read at the moment of use, from where the configuration says (INVARIANT 10). */
 function targetOf(resource: Resource, environment: Environment, folder: string): TargetAccess {
   const { tls } = resource;
+  const secret = (what: string, reference: SecretReference) =>
+    readSecret(`${what} for \`${resource.name}\``, reference, environment, folder);
   return {
     resource: resource.name,
     address: { host: resource.host, port: resource.port },
@@ -125,17 +127,28 @@ function targetOf(resource: Resource, environment: Environment, folder: string):
             mode: 'verify-full',
             ...(tls.ca === undefined ? {} : { ca: readFileSync(resolve(folder, tls.ca), 'utf8') }),
             ...(tls.serverName === undefined ? {} : { serverName: tls.serverName }),
+            ...(tls.direct === undefined ? {} : { direct: tls.direct }),
+            ...(tls.certificate === undefined
+              ? {}
+              : {
+                  certificate: {
+                    chain: readFileSync(resolve(folder, tls.certificate.file), 'utf8'),
+                    key: secret('key', tls.certificate.key),
+                  },
+                }),
           },
+    ...(resource.authentication === undefined ? {} : { authentication: resource.authentication }),
     admin: {
       user: resource.admin.user,
-      password: readSecret(resource.name, resource.admin.password, environment, folder),
+      // None: the target knows it by its certificate, or asks for nothing, and nothing is what it would be given.
+      password: resource.admin.password === undefined ? new Secret('') : secret('password', resource.admin.password),
     },
     connectTimeout: seconds(10),
   };
 }
 
 function readSecret(
-  resource: ResourceName,
+  what: string,
   reference: SecretReference,
   environment: Environment,
   folder: string,
@@ -143,9 +156,7 @@ function readSecret(
   if ('env' in reference) {
     const value = environment[reference.env];
     if (value === undefined || value === '')
-      throw new Error(
-        `read the password for \`${resource}\`: the environment variable \`${reference.env}\` is not set`,
-      );
+      throw new Error(`read the ${what}: the environment variable \`${reference.env}\` is not set`);
     return new Secret(value);
   }
   return new Secret(readFileSync(resolve(folder, reference.file), 'utf8').replace(/\r?\n$/, ''));
