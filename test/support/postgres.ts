@@ -150,6 +150,7 @@ export type TestTarget = {
   /** PEM of the authority that signed its certificate (for `localhost` and 127.0.0.1), as file and as text. */
   readonly caFile: string;
   readonly ca: string;
+  readonly certificates: TestCertificates;
   readonly server: EmbeddedPostgres;
   /** Configuration for `pg` as this login over TCP and TLS, the certificate verified. */
   readonly login: (user: string, password: string) => pg.ClientConfig;
@@ -165,7 +166,10 @@ export type TestTarget = {
  * A server of the test's own: the sample's database with 60 customers, over TCP on 127.0.0.1 with SCRAM and TLS. 15 is the
  * version of the sample target, 18 that of the store.
  */
-export async function testTarget(t: Cleanup, options: { readonly major?: 15 | 18 } = {}): Promise<TestTarget> {
+export async function testTarget(
+  t: Cleanup,
+  options: { readonly major?: 15 | 18; readonly settings?: Readonly<Record<string, string>> } = {},
+): Promise<TestTarget> {
   const customers = 60;
   const sample = join(root, 'src/store/sample');
   const certificates = await testCertificates(t);
@@ -173,6 +177,7 @@ export async function testTarget(t: Cleanup, options: { readonly major?: 15 | 18
     options.major === 18 ? 'store' : 'sample',
     {
       name: 'test target',
+      ...(options.settings === undefined ? {} : { settings: options.settings }),
       tcp: { port: 0, tls: { certFile: certificates.certFile, keyFile: certificates.keyFile } },
     },
     {
@@ -196,6 +201,7 @@ export async function testTarget(t: Cleanup, options: { readonly major?: 15 | 18
     adminPassword,
     caFile: certificates.caFile,
     ca: certificates.ca,
+    certificates,
     server,
     login: (user, password) => ({
       host: '127.0.0.1',

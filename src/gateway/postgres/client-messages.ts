@@ -117,6 +117,11 @@ export class ClientMessages {
         const target = decodeTarget(body);
         const ledger = target.on === 'statement' ? link.statements : link.portals;
         const entry = ledger.get(target.name);
+        if (entry === undefined && target.on === 'portal' && this.#cursors.has(target.name)) {
+          // To the server a cursor of `declare` is a portal like any other, and to describe one doesn't run it.
+          link.exchange.push({ kind: 'describe', prepared: undefined });
+          return pass;
+        }
         if (entry?.value === undefined) return this.#refuseExtended(unknownName(target.on, target.name));
         if (this.#mustSettle(entry)) return this.#waitForAnswer();
         const value = entry.value as Prepared | Portal;
