@@ -64,6 +64,14 @@ export type Outcome = Readonly<Partial<Record<Check | string, unknown>>>;
 
 export const bigQuery = 'select n::int8 as n from generate_series(1, 200000) n';
 
+/** What a query failed with; nothing when it didn't. */
+export function failureOf(query: PromiseLike<unknown>): Promise<{ readonly code?: string; readonly hint?: string }> {
+  return Promise.resolve(query).then(
+    () => ({}),
+    (error: { readonly code?: string; readonly hint?: string }) => error,
+  );
+}
+
 const schema = `
 set role orders_owner;
 create table driver_values (
@@ -90,7 +98,11 @@ const driverRole = role('orders/driver', {
       { ...table('customers'), select: ['id', 'name', 'city'] },
     ],
     functions: [],
-    channels: [{ channel: { name: 'driver_news' }, listen: true, notify: true }],
+    // Libraries send `select pg_notify($1, $2)`, which is about any channel.
+    channels: [
+      { channel: { name: 'driver_news' }, listen: true },
+      { channel: 'any', notify: true },
+    ],
   },
 });
 const secretsRole = role('orders/secrets', {
@@ -210,7 +222,7 @@ async function compareRecord(gateway: TestingGateway, target: TestTarget, grant:
 function statementsIn(log: string): string[] {
   const found: string[] = [];
   for (const entry of log.split(/^(?=¦)/m)) {
-    const match = /^¦sally_l_[^¦]*¦\d+¦ LOG: {2}(?:statement|execute [^\n]*?): (.*)$/s.exec(entry.trimEnd());
+    const match = /^¦sally_l_[^¦]*¦\d+¦ LOG: {2}(?:statement|execute [^\n]*?): (.*)$/s.exec(entry.replace(/\n$/, ''));
     if (match === null) continue;
     const text = (match[1] ?? '').replaceAll('\n\t', '\n');
     if (text !== namesQuery && !text.startsWith('sallyport refused')) found.push(text);
@@ -259,6 +271,8 @@ export type Driver = {
   readonly without?: Readonly<Partial<Record<Check, string>>>;
   /** Checks of its own beside the common ones, with what they must come to. */
   readonly also?: Readonly<Record<string, unknown>>;
+  /** What the driver itself makes of a value on its way. */
+  readonly stores?: Readonly<Partial<Record<keyof typeof values, string>>>;
   /** It puts values into the text instead of sending parameters. */
   readonly putsValuesIntoText?: true;
 };
@@ -280,7 +294,9 @@ export async function testDriver(driver: Driver): Promise<void> {
     if (driver.without?.parameters === undefined)
       test('what it inserted is there, exactly', async () => {
         const columns = Object.keys(values).map((name) => `${name}::text`);
-        assert.deepEqual(await house.target.query(`select ${columns.join(', ')} from driver_values`), [values]);
+        assert.deepEqual(await house.target.query(`select ${columns.join(', ')} from driver_values`), [
+          { ...values, ...driver.stores },
+        ]);
       });
     test('the record has every statement that the server ran, and nothing else', async () => {
       const { recorded, ran, begun, denied } = await house.record();
@@ -304,10 +320,15 @@ export async function testDriver(driver: Driver): Promise<void> {
 /** The parameters of the insert were recorded in words that stand for the values, in whatever format they were sent. */
 function assertParameters(parameters: readonly RecordedParameter[]): void {
   const shown = parameters.map((parameter) =>
-    parameter === null ? null : 'text' in parameter ? parameter.text : `hex of type ${parameter.type}`,
+    parameter === null ? null : 'text' in parameter ? parameter.text : `\\x${parameter.hex}`,
   );
   for (const value of [values.small, values.whole, values.big, values.num, values.word, values.uid])
     assert.ok(shown.includes(value), `\`${value}\` is not in ${JSON.stringify(shown)}`);
   assert.ok(shown.includes(null));
-  assert.ok(!shown.some((text) => text?.startsWith('hex of type')), JSON.stringify(shown));
+  // In the binary format and without a type it is what it is, and that is right for `bytea` alone.
+  const hex = shown.filter((text) => text?.startsWith('\\x') === true);
+  assert.ok(
+    hex.every((text) => text === values.bytes),
+    JSON.stringify(shown),
+  );
 }
