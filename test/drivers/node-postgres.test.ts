@@ -1,7 +1,8 @@
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import pg from 'pg';
-import { bigQuery, failureOf, type House, type Outcome, testDriver, values } from './_matrix.ts';
+import type { House } from '#test/support/driver-house.ts';
+import { bigQuery, failureOf, type Outcome, testDriver, values } from './_matrix.ts';
 
 await testDriver({
   name: 'node-postgres',

@@ -3,7 +3,8 @@ import { readFileSync } from 'node:fs';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import postgres from 'postgres';
-import { bigQuery, failureOf, type House, type Outcome, testDriver, values } from './_matrix.ts';
+import type { House } from '#test/support/driver-house.ts';
+import { bigQuery, failureOf, type Outcome, testDriver, values } from './_matrix.ts';
 
 await testDriver({
   name: 'postgres.js',
