@@ -8,10 +8,14 @@ await testDriver({
     'copy in': 'ODBC has none',
     'copy out': 'ODBC has none',
     notification: 'ODBC has none',
+    refused: 'the driver shows no hints',
+    'refused in a transaction': 'the driver goes back to a savepoint of its own',
     'many connections': 'the manager’s pool is for one process at a time',
   },
   also: {
+    'refused without the hint': '42501',
+    'refused in a transaction, gone back by the driver': ['42501', 'none'],
     'values put into the text': ["it's", 4],
-    catalogue: [5, 14, ['n'], 1, true, true, true, true, 1, true],
+    catalogue: [5, 14, ['n'], 1, true, true, true, true, true, true],
   },
 });
