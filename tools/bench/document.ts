@@ -66,7 +66,9 @@ const order = [
   'journal',
   'revoke',
   'decisions',
+  'log',
   'flatness',
+  'flatness-log',
 ];
 
 export function inOrder(results: Results): readonly Table[] {

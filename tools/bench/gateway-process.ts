@@ -4,6 +4,8 @@
  * `disk` (as ever; what is durable is taken by a control plane that throws it away).
  */
 import { randomBytes } from 'node:crypto';
+import { Session, type Profiler } from 'node:inspector/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -48,6 +50,8 @@ export type GatewayCalls = {
   readonly suspendAll: (handle: string) => Promise<{ readonly at: bigint }>;
   /** Memory in bytes, after a collection of garbage if the process was started so that it can be asked for. */
   readonly resident: (input: undefined) => Promise<number>;
+  /** A CPU profile of the next so many milliseconds: the functions with the most self time, as text. */
+  readonly profile: (ms: number) => Promise<{ readonly lines: readonly string[]; readonly statements: number }>;
   /** Delays of the event loop since the last call, in milliseconds, and memory in bytes. */
   readonly loop: (input: undefined) => Promise<{
     readonly p50: number;
@@ -158,6 +162,19 @@ serve(
       globalThis.gc?.();
       return Promise.resolve(process.memoryUsage.rss());
     },
+    profile: async (ms) => {
+      const session = new Session();
+      session.connect();
+      try {
+        await session.post('Profiler.enable');
+        await session.post('Profiler.setSamplingInterval', { interval: 200 });
+        await session.post('Profiler.start');
+        await sleep(ms);
+        return selfTimes((await session.post('Profiler.stop')).profile);
+      } finally {
+        session.disconnect();
+      }
+    },
     loop: () => {
       // What is recorded is the time between two ticks of its timer, which are a millisecond apart when all is quiet.
       const ms = (nanoseconds: number) => Math.max(0, nanoseconds / 1e6 - 1);
@@ -186,5 +203,23 @@ serve(
 function keepNoRecord(): void {
   let number = 0;
   Journal.prototype.append = () => (number += 1);
-  Journal.prototype.flush = () => true;
+  Journal.prototype.appendJson = () => (number += 1);
+}
+
+function selfTimes(profile: Profiler.Profile): { lines: string[]; statements: number } {
+  const named = new Map<string, number>();
+  let busy = 0;
+  for (const { callFrame, hitCount = 0 } of profile.nodes) {
+    const { functionName, url, lineNumber } = callFrame;
+    if (functionName === '(idle)' || functionName === '(root)') continue;
+    const where = url.replace(/^.*\/(src|node_modules)\//, '$1/');
+    const name = `${functionName === '' ? '(anonymous)' : functionName} ${where}${lineNumber >= 0 && where !== '' ? `:${lineNumber + 1}` : ''}`;
+    named.set(name.trim(), (named.get(name.trim()) ?? 0) + hitCount);
+    busy += hitCount;
+  }
+  const lines = [...named]
+    .toSorted(([, a], [, b]) => b - a)
+    .slice(0, 40)
+    .map(([name, hits]) => `${((hits / busy) * 100).toFixed(1).padStart(5)} %  ${name}`);
+  return { lines, statements: busy };
 }

@@ -24,8 +24,8 @@ export type Product = AsyncDisposable & {
   readonly store: (text: string, values?: unknown[]) => Promise<Record<string, unknown>[]>;
   /** Journal records that the log has, of all gateways. */
   readonly shipped: () => Promise<number>;
-  /** Resolves when the log has stopped growing: everything written down has been taken in. */
-  readonly settled: () => Promise<void>;
+  /** Resolves when the log has not grown for a second: everything written down is in it. Answers when it last grew. */
+  readonly settled: () => Promise<number>;
 };
 
 export async function startProduct(target: BenchTarget): Promise<Product> {
@@ -90,12 +90,15 @@ export async function startProduct(target: BenchTarget): Promise<Product> {
       store: ask,
       shipped,
       settled: async () => {
-        for (let before = -1, same = 0; same < 3;) {
-          const now = (await shipped()) + (await count('select count(*) from log_entry where leaf_index is null'));
-          same = now === before ? same + 1 : 0;
+        let before = -1;
+        let grewAt = performance.now();
+        while (performance.now() - grewAt < 1000) {
+          const now = (await shipped()) - (await count('select count(*) from log_entry where leaf_index is null'));
+          if (now !== before) grewAt = performance.now();
           before = now;
-          await sleep(100);
+          await sleep(25);
         }
+        return grewAt;
       },
       grant: async (tls) => {
         const request = await ada.client.fileRequest({
