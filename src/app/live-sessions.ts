@@ -2,9 +2,8 @@
  * Which of a gateway's sessions may go on, until when and with which permissions: the poll behind the push. A session is
  * judged again as if it were opened now, so a group, a policy or a role that has changed counts for those inside as well.
  */
-import { sql } from 'kysely';
 import { isLive } from '#core/grant.ts';
-import type { GrantId, ResourceName, SessionId } from '#core/ids.ts';
+import type { GrantId, SessionId } from '#core/ids.ts';
 import type { Instant } from '#core/instant.ts';
 import type { Role } from '#core/role.ts';
 import { grantOf, principalOf } from './_rows.ts';
@@ -49,17 +48,13 @@ export async function liveSessions(
   });
 }
 
-/** The grants that may have a login on a resource now. Reconciliation drops every other. */
-export async function activeGrants(
+/** Of the given grants those that we know, and whether they are over, by record or by time. */
+export async function knownGrants(
   ctx: Pick<AppContext, 'db' | 'clock'>,
-  resource: ResourceName,
-): Promise<readonly GrantId[]> {
-  const rows = await ctx.db
-    .selectFrom('access_grant')
-    .select('id')
-    .where('state', '=', 'active')
-    .where('ends_at', '>', ctx.clock.now())
-    .where(sql<boolean>`starts_with(role, ${`${resource}/`})`)
-    .execute();
-  return rows.map((row) => row.id);
+  ids: readonly GrantId[],
+): Promise<readonly { readonly grant: GrantId; readonly isOver: boolean }[]> {
+  if (ids.length === 0) return [];
+  const now = ctx.clock.now();
+  const rows = await ctx.db.selectFrom('access_grant').selectAll().where('id', 'in', ids).execute();
+  return rows.map((row) => ({ grant: row.id, isOver: !isLive(grantOf(row), now) }));
 }

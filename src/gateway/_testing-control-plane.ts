@@ -43,6 +43,8 @@ export type TestingControlPlane = ControlPlane & {
   /** Ends a grant in the store without telling anybody. */
   readonly endSilently: (grant: GrantId) => void;
   policyVersion: string;
+  /** What is declared now. */
+  roles: readonly Role[];
   /** Nothing is allowed any more under the next policy version. */
   denyAll: boolean;
 };
@@ -87,6 +89,7 @@ export function createTestingControlPlane(context: {
     isAway: false,
     storesAndFails: false,
     policyVersion: 'v1',
+    roles,
     denyAll: false,
     records,
     events: () => records.map(({ event }) => event),
@@ -227,11 +230,13 @@ export function createTestingControlPlane(context: {
       reach();
       return Promise.resolve(targets.map((target) => target.resource) as ResourceName[]);
     },
-    activeGrants(resource) {
+    knownGrants(ids) {
       reach();
-      return Promise.resolve(
-        [...grants].flatMap(([grantId, { role }]) => (role.resource === resource && isLive(grantId) ? [grantId] : [])),
-      );
+      return Promise.resolve(ids.flatMap((grant) => (grants.has(grant) ? [{ grant, isOver: !isLive(grant) }] : [])));
+    },
+    declaredRoles() {
+      reach();
+      return Promise.resolve(plane.roles.map(({ name }) => name));
     },
   };
   return plane;

@@ -24,6 +24,7 @@ export type Target = {
 };
 
 const resource = 'orders' as ResourceName;
+export const testingInstallation = 'testing0';
 
 const declare = (name: string, permissions: Role['permissions'], more: Partial<Role> = {}): Role => ({
   name: `orders/${name}` as RoleName,
@@ -90,6 +91,7 @@ export async function startTestingGateway(
   const journalFolder = mkdtempSync(join(temporaryFolder, 'sally-gateway-'));
   const access: TargetAccess = {
     resource,
+    installation: testingInstallation,
     address: { host: target.host, port: target.port },
     database: target.database,
     tls: { mode: 'verify-full', ca: target.ca },

@@ -58,8 +58,11 @@ export type ControlPlane = {
   /** Every registered PostgreSQL resource, for the reconciliation of logins. */
   readonly postgresResources: () => Promise<readonly ResourceName[]>;
 
-  /** The grants that may have a login on this resource now: active ones. Reconciliation drops every other. */
-  readonly activeGrants: (resource: ResourceName) => Promise<readonly GrantId[]>;
+  /** Of the given grants those that are known, and whether they are over for good. */
+  readonly knownGrants: (ids: readonly GrantId[]) => Promise<readonly { grant: GrantId; isOver: boolean }[]>;
+
+  /** Every role that is declared, on any resource; undefined while no configuration is in force. */
+  readonly declaredRoles: () => Promise<readonly RoleName[] | undefined>;
 };
 
 export type FoundCredential = {
@@ -182,6 +185,8 @@ export type TargetAccess = TargetRoute & {
 /** Where a session's connection goes: what an engine needs of a target, without what makes logins there. */
 export type TargetRoute = {
   readonly resource: ResourceName;
+  /** Which installation this is: letters and digits, in the name of all that is made on the target. */
+  readonly installation: string;
   readonly address: { readonly host: string; readonly port: number } | { readonly socketPath: string };
   readonly database: string;
   readonly tls:

@@ -6,13 +6,19 @@ import { tmpdir } from 'node:os';
 import { after, test, type TestContext } from 'node:test';
 import { promisify } from 'node:util';
 import pg, { type Client } from 'pg';
-import type { ResourceName } from '#core/ids.ts';
+import type { GrantId, ResourceName } from '#core/ids.ts';
 import { testTarget } from '#test/support/postgres.ts';
 import { encodeStartup } from '#wire/postgres/startup.ts';
 import { createTestingDisk } from './_testing-disk.ts';
-import { fixOrders, startTestingGateway, supportRead, type TestingGateway } from './_testing-gateway.ts';
+import {
+  fixOrders,
+  startTestingGateway,
+  supportRead,
+  testingInstallation,
+  type TestingGateway,
+} from './_testing-gateway.ts';
 import type { GatewayOptions } from './gateway.ts';
-import { loginName } from './postgres/provision.ts';
+import { databaseRoleName, loginName as nameOfLogin } from './postgres/names.ts';
 
 const run = promisify(execFile);
 const target = await testTarget({ after }, { major: 15 });
@@ -34,6 +40,7 @@ async function asAdmin(...texts: string[]): Promise<void> {
   }
 }
 
+const loginName = (grant: GrantId) => nameOfLogin(testingInstallation, grant);
 const loginsLeft = async () =>
   (await target.query(`select rolname from pg_roles where rolname like 'sally\\_l\\_%'`)) as { rolname: string }[];
 const backendsOf = async (user: string) =>
@@ -140,21 +147,26 @@ test('INVARIANT 4: a gateway that has lost the control plane cuts, and opens not
 
 test('INVARIANT 12: what a killed gateway left on the target is dropped by the next one', async (t) => {
   const g = await gatewayFor(t);
+  const [leftover, busy] = [g.give(supportRead), g.give(supportRead)].map(({ grant }) => {
+    g.controlPlane.endSilently(grant);
+    return loginName(grant);
+  });
+  assert.ok(leftover !== undefined && busy !== undefined);
   // In one transaction: the gateway, which sweeps at its start, sees all of it or nothing. Made by its administrator.
   await target.query(`
     begin;
     set local role ${target.adminUser};
-    create role sally_l_leftover login;
-    create role sally_l_busy login password 'x';
+    create role ${leftover} login valid until 'tomorrow';
+    create role ${busy} login password 'x' valid until 'tomorrow';
     reset role;
-    grant select on orders to sally_l_busy;
+    grant select on orders to ${busy};
     commit`);
   await g.gateway.reconcile();
   const left = (await loginsLeft()).map((l) => l.rolname);
-  assert.ok(!left.includes('sally_l_leftover'));
+  assert.ok(!left.includes(leftover));
   // It was given a privilege by somebody else: dropping it needs a person, and a person is told.
   await g.event('target.alarm', (e) => e.what === 'login_not_dropped');
-  await target.query('revoke select on orders from sally_l_busy');
+  await target.query(`revoke select on orders from ${busy}`);
   await g.gateway.reconcile();
   assert.deepEqual(await loginsLeft(), []);
 });
@@ -226,8 +238,7 @@ test('a target where connecting was taken from everybody lets the temporary logi
 test('the role on the target converges to what is declared: less is taken away, more is given', async (t) => {
   const g = await gatewayFor(t);
   await (await g.connect(g.give(supportRead))).end();
-  const { databaseRoleName } = await import('./postgres/database-role.ts');
-  const role = databaseRoleName(supportRead.name);
+  const role = databaseRoleName(testingInstallation, supportRead.name);
   await target.query(`grant delete on products to "${role}"`).catch(() => {});
   const narrower = {
     ...supportRead,

@@ -57,6 +57,7 @@ test('INVARIANT 11: a resource that is registered no more is not dialled, under 
 });
 
 const access = (host: string, tls: TargetAccess['tls']): TargetAccess => ({
+  installation: 'testing0',
   resource: 'orders' as ResourceName,
   address: { host, port: 5432 },
   database: 'orders',

@@ -1,4 +1,5 @@
 /** The gateway's control plane in this process: the use cases behind the interface that the gateway states. */
+import { hash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import type { ResourceName } from '#core/ids.ts';
@@ -9,7 +10,7 @@ import type { Change } from '#app/changes.ts';
 import type { AppContext } from '#app/context.ts';
 import { decideStatement } from '#app/decide-statement.ts';
 import { findCredential } from '#app/find-credential.ts';
-import { activeGrants, liveSessions } from '#app/live-sessions.ts';
+import { knownGrants, liveSessions } from '#app/live-sessions.ts';
 import { openSession } from '#app/open-session.ts';
 import { shipJournal } from '#app/ship-journal.ts';
 import type { ControlPlane, GatewayChange, TargetAccess } from '#gateway/control-plane.ts';
@@ -30,6 +31,8 @@ export function createControlPlane(from: {
   const { app, environment, timers, isAlive, folder } = from;
   const resourceOf = (name: ResourceName): Resource | undefined =>
     app.policy.configuration?.resources.find((resource) => resource.name === name);
+  // An installation is its log: one that was restored is the same again, another has another key.
+  const installation = installationOf(app.logSigner.vkey);
   return {
     findCredential: (userName) => findCredential(app, userName),
     openSession: (ask) => openSession(app, ask),
@@ -45,13 +48,17 @@ export function createControlPlane(from: {
       }),
     ship: (gatewayId, batch) => shipJournal(app, gatewayId, batch),
     liveSessions: (ids) => liveSessions(app, ids),
-    activeGrants: (resource) => activeGrants(app, resource),
+    knownGrants: (ids) => knownGrants(app, ids),
+    declaredRoles: () =>
+      Promise.resolve(app.policy.configuration?.resources.flatMap(({ roles }) => roles.map(({ name }) => name))),
     postgresResources: () =>
       Promise.resolve(app.policy.configuration?.resources.map((resource) => resource.name) ?? []),
     // Asynchronous, so that a secret that can't be read is a rejection like any other.
     resourceTarget: async (name) => {
       const resource = resourceOf(name);
-      return await Promise.resolve(resource === undefined ? undefined : targetOf(resource, environment, folder));
+      return await Promise.resolve(
+        resource === undefined ? undefined : targetOf(resource, installation, environment, folder),
+      );
     },
     subscribe: (on) => {
       const subscription = app.changes.subscribe((change) => {
@@ -77,6 +84,12 @@ export function createControlPlane(from: {
     },
   };
 }
+
+/** Eight letters and digits. */
+const installationOf = (logKey: string): string =>
+  BigInt(`0x${hash('sha256', `installation ${logKey}`, 'hex').slice(0, 16)}`)
+    .toString(36)
+    .slice(0, 8);
 
 function changesFor(change: Change, app: AppContext): readonly GatewayChange[] {
   switch (change.kind) {
@@ -112,12 +125,13 @@ function changesFor(change: Change, app: AppContext): readonly GatewayChange[] {
 }
 
 /** Secrets are read at the moment of use, from where the configuration says (INVARIANT 10). */
-function targetOf(resource: Resource, environment: Environment, folder: string): TargetAccess {
+function targetOf(resource: Resource, installation: string, environment: Environment, folder: string): TargetAccess {
   const { tls } = resource;
   const secret = (what: string, reference: SecretReference) =>
     readSecret(`${what} for \`${resource.name}\``, reference, environment, folder);
   return {
     resource: resource.name,
+    installation,
     address: { host: resource.host, port: resource.port },
     database: resource.database,
     tls:

@@ -56,10 +56,13 @@ const executed = (): readonly string[] =>
 
 async function settled(credential: Credential): Promise<void> {
   const isLive = (await product.grantState(credential.grant)) === 'active';
-  const login = `sally_l_${credential.grant.slice(4)}`;
   await until('nothing is left on the target', async () => {
     const { logins, backends, prepared } = await leftOn(target);
-    return backends.length === 0 && prepared.length === 0 && logins.every((name) => isLive && name.includes(login));
+    return (
+      backends.length === 0 &&
+      prepared.length === 0 &&
+      logins.every((name) => isLive && name.endsWith(credential.grant.slice(4)))
+    );
   });
   if (isLive) {
     const client = await product.connect(credential);

@@ -107,6 +107,7 @@ serve(
     start: async (setup) => {
       const targets: TargetAccess[] = setup.targets.map(({ resource, port, tls }) => ({
         resource: resource as ResourceName,
+        installation: 'bench000',
         address: { host: '127.0.0.1', port },
         database: setup.database,
         tls: tls ? { mode: 'verify-full', ca: setup.ca } : { mode: 'disable' },

@@ -17,6 +17,7 @@ async function given(request: Buffer): Promise<string> {
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const { port } = server.address() as AddressInfo;
   await using admin = openAdmin({
+    installation: 'testing0',
     resource: 'orders' as ResourceName,
     address: { host: '127.0.0.1', port },
     database: 'orders',

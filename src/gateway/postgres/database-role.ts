@@ -3,14 +3,11 @@
  * convergence: what is declared and not there is granted, what is there and not declared is revoked, on tables, columns,
  * sequences, functions, schemas and memberships.
  */
-import { createHash } from 'node:crypto';
 import type { RoleName } from '#core/ids.ts';
 import type { Columns, Role } from '#core/role.ts';
 import { quoteIdentifier, quoteLiteral, sqlStateOf, type Admin } from './admin.ts';
+import { anyLoginPrefix } from './names.ts';
 import { TargetFault } from './target-address.ts';
-
-export const databaseRoleName = (role: RoleName): string =>
-  `sally_r_${createHash('sha256').update(role).digest('hex').slice(0, 24)}`;
 
 /** One privilege, in one spelling: `privilege|kind|object|column`. */
 type Privilege = {
@@ -32,8 +29,8 @@ export const isReadOnly = (role: Role): boolean =>
   role.permissions.functions.length === 0 &&
   role.permissions.tables.every((t) => !t.insert && !t.update && !t.delete && !t.truncate);
 
-export async function convergeRole(admin: Admin, role: Role): Promise<Converged> {
-  const name = databaseRoleName(role.name);
+/** @param name from `databaseRoleName` */
+export async function convergeRole(admin: Admin, name: string, role: Role): Promise<Converged> {
   const quoted = quoteIdentifier(name);
   await createWhenMissing(admin, name, role.name);
   return admin.transaction(async (query) => {
@@ -189,4 +186,27 @@ async function heldPrivileges(query: Admin['query'], name: string): Promise<Priv
     [name],
   );
   return rows as unknown as Privilege[];
+}
+
+/**
+ * Takes a role away that nobody declares any more, with what was granted to it. Answers false when it has to stay: a login
+ * is still a member, or something in another database of the server is granted to it.
+ */
+export async function dropUndeclaredRole(admin: Admin, name: string): Promise<boolean> {
+  const quoted = quoteIdentifier(name);
+  const members = await admin.query(
+    `select from pg_auth_members m join pg_roles l on l.oid = m.member
+     where m.roleid = (select oid from pg_roles where rolname = $1) and starts_with(l.rolname, $2)`,
+    [name, anyLoginPrefix],
+  );
+  if (members.length > 0) return false;
+  try {
+    await admin.query(`grant ${quoted} to current_user`);
+    await admin.query(`drop owned by ${quoted}`);
+    await admin.query(`drop role if exists ${quoted}`);
+  } catch (error) {
+    if (sqlStateOf(error) === '2BP01') return false;
+    throw error;
+  }
+  return true;
 }

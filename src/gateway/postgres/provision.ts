@@ -8,7 +8,8 @@
  * options (inherit, set, admin); before, `noinherit` on the login says the same: it may become the role, and is nothing
  * by itself.
  */
-import type { GrantId, Random, ResourceName } from '#core/ids.ts';
+import type { GrantId, Random, ResourceName, RoleName } from '#core/ids.ts';
+import { hash } from 'node:crypto';
 import { formatInstant, type Clock, type Instant } from '#core/instant.ts';
 import type { Role } from '#core/role.ts';
 import { Secret } from '#core/secret.ts';
@@ -19,7 +20,8 @@ import type { Reached } from '../fault-points.ts';
 import type { GatewayEvent } from '../records.ts';
 import type { Timers } from '../timers.ts';
 import { openAdmin, quoteIdentifier, quoteLiteral, sqlStateOf, type Admin } from './admin.ts';
-import { convergeRole, databaseRoleName, isReadOnly } from './database-role.ts';
+import { convergeRole, dropUndeclaredRole, isReadOnly } from './database-role.ts';
+import { databaseRoleName, databaseRolePrefix, grantOfLogin, loginName, loginPrefix } from './names.ts';
 import { TargetFault } from './target-address.ts';
 import type { Identity } from './target-authentication.ts';
 
@@ -66,9 +68,6 @@ export type Provisioner = AsyncDisposable & {
   readonly admin: (access: TargetAccess) => Admin;
 };
 
-const loginPrefix = 'sally_l_';
-/** `sally_l_` and the grant's id without its prefix. */
-export const loginName = (grant: GrantId): string => `${loginPrefix}${grant.slice(4)}`;
 const iterations = 4096;
 /** A role that was made true is looked at again after this. */
 const convergeEveryMs = 60_000;
@@ -81,7 +80,7 @@ type Made = {
 };
 
 export function createProvisioner(context: {
-  readonly controlPlane: Pick<ControlPlane, 'resourceTarget' | 'postgresResources' | 'activeGrants'>;
+  readonly controlPlane: Pick<ControlPlane, 'resourceTarget' | 'knownGrants' | 'declaredRoles'>;
   readonly clock: Clock;
   readonly random: Random;
   readonly timers: Timers;
@@ -97,12 +96,15 @@ export function createProvisioner(context: {
   let isStopped = false;
 
   const adminOf = (access: TargetAccess): Admin => {
+    // A changed password counts as well: connections that are made from now on need it.
+    const password = hash('sha256', access.admin.password.reveal(), 'hex');
     const described = JSON.stringify([
       access.address,
       access.database,
       access.tls,
       access.authentication,
       access.admin.user,
+      password,
     ]);
     const known = admins.get(access.resource);
     if (known?.access === described) return known.admin;
@@ -112,11 +114,16 @@ export function createProvisioner(context: {
     return admin;
   };
 
-  const makeTrue = (admin: Admin, role: Role): Promise<void> => {
+  /** As the resource is registered now, which may be another address, certificate or password than when a login was made. */
+  const accessNow = async (known: Made): Promise<TargetAccess> =>
+    (await controlPlane.resourceTarget(known.resource).catch(() => undefined)) ?? known.access;
+
+  const makeTrue = (access: TargetAccess, role: Role): Promise<void> => {
+    const admin = adminOf(access);
     const declared = JSON.stringify(role.permissions);
     const known = converged.get(role.name);
     if (known?.declared === declared && clock.now() - known.at < convergeEveryMs) return known.done;
-    const done = convergeRole(admin, role).then(({ lacking }) => {
+    const done = convergeRole(admin, databaseRoleName(access.installation, role.name), role).then(({ lacking }) => {
       if (lacking.length > 0)
         record({
           kind: 'target.alarm',
@@ -133,11 +140,11 @@ export function createProvisioner(context: {
   const make = async (session: AuthorizedSession, access: TargetAccess): Promise<Login> => {
     const { grant, role, endsAt } = session;
     const admin = adminOf(access);
-    const user = loginName(grant);
-    const databaseRole = databaseRoleName(role.name);
+    const user = loginName(access.installation, grant);
+    const databaseRole = databaseRoleName(access.installation, role.name);
     const password = Buffer.from(random(32)).toString('base64url');
     const salt = Buffer.from(random(16));
-    const [keys] = await Promise.all([deriveScramKeys(password, salt, iterations), makeTrue(admin, role)]);
+    const [keys] = await Promise.all([deriveScramKeys(password, salt, iterations), makeTrue(access, role)]);
     // A drop of the same name that is still under way must not take the new one.
     await dropping.get(user)?.catch(() => {});
     context.reached?.('role_converged');
@@ -207,7 +214,7 @@ export function createProvisioner(context: {
 
   const dropUntilGone = async (known: Made, user: string, tries: number): Promise<void> => {
     try {
-      await dropLogin(adminOf(known.access), known.resource, user, 'ended');
+      await dropLogin(adminOf(await accessNow(known)), known.resource, user, 'ended');
     } catch (error) {
       if (isStopped) return;
       if (tries % 10 === 2)
@@ -226,12 +233,13 @@ export function createProvisioner(context: {
   };
 
   return {
-    admin: adminOf,
+    // The catalogue may ask with what it knew at an earlier time; only who opens a session or reconciles knows it is new.
+    admin: (access) => admins.get(access.resource)?.admin ?? adminOf(access),
     grants: () => [...made.keys()],
     login(session, access) {
       const known = made.get(session.grant);
       if (known?.isStale === false)
-        return Promise.all([known.login, makeTrue(adminOf(access), session.role)]).then(([login]) => login);
+        return Promise.all([known.login, makeTrue(access, session.role)]).then(([login]) => login);
       const login = make(session, access);
       const entry: Made = { login, resource: access.resource, access, isStale: false };
       made.set(session.grant, entry);
@@ -240,13 +248,19 @@ export function createProvisioner(context: {
     },
     renew(grant) {
       const known = made.get(grant);
-      if (known !== undefined) known.isStale = true;
+      if (known === undefined) return;
+      known.isStale = true;
+      // It may be another server by now, that has neither login nor role: nothing that is known of it counts.
+      converged.clear();
+      void admins.get(known.resource)?.admin[Symbol.asyncDispose]();
+      admins.delete(known.resource);
     },
     follow(grant, role) {
       const known = made.get(grant);
       const declared = converged.get(role.name)?.declared;
       if (known === undefined || declared === undefined || declared === JSON.stringify(role.permissions)) return;
-      makeTrue(adminOf(known.access), role).catch((error: unknown) =>
+      const run = async () => makeTrue(await accessNow(known), role);
+      run().catch((error: unknown) =>
         record({
           kind: 'target.alarm',
           resource: known.resource,
@@ -258,10 +272,10 @@ export function createProvisioner(context: {
     extend(grant, endsAt) {
       const known = made.get(grant);
       if (known === undefined) return;
-      const user = loginName(grant);
+      const user = loginName(known.access.installation, grant);
       const run = async () => {
         await known.login;
-        await adminOf(known.access).query(
+        await adminOf(await accessNow(known)).query(
           `alter role ${quoteIdentifier(user)} valid until ${quoteLiteral(formatInstant(endsAt))}`,
         );
       };
@@ -280,32 +294,46 @@ export function createProvisioner(context: {
       if (known === undefined) return false;
       made.delete(grant);
       await known.login.catch(() => {});
-      await dropUntilGone(known, loginName(grant), 0);
+      await dropUntilGone(known, loginName(known.access.installation, grant), 0);
       return true;
     },
     async reconcile(resource) {
       const access = await controlPlane.resourceTarget(resource);
       if (access === undefined) return;
       const admin = adminOf(access);
-      // First what is there, then what may be: a grant that becomes active in between keeps its login.
-      const found = await admin.query(`select rolname as name from pg_roles where starts_with(rolname, $1)`, [
-        loginPrefix,
+      const { installation } = access;
+      const alarm = (what: string, name: string) => (error: unknown) =>
+        record({
+          kind: 'target.alarm',
+          resource,
+          what,
+          detail: `${name}: ${error instanceof Error ? error.message : String(error)}`,
+        });
+      // INVARIANT 8: only what is ours and is over. A login whose grant we don't know may be that of an installation which
+      // is a copy of this one, or which this one is a copy of: it is left until nobody can use it any more.
+      const logins = await admin.query(
+        `select rolname as name, coalesce(rolvaliduntil, '-infinity') < now() as late from pg_roles
+         where starts_with(rolname, $1)`,
+        [loginPrefix(installation)],
+      );
+      const grantOf = (name: unknown) => grantOfLogin(installation, String(name));
+      const known = logins.length === 0 ? [] : await controlPlane.knownGrants(logins.map(({ name }) => grantOf(name)));
+      const isOver = new Map(known.map((of) => [of.grant, of.isOver]));
+      for (const { name, late } of logins)
+        if (typeof name === 'string' && (isOver.get(grantOf(name)) ?? late === true))
+          await dropLogin(admin, resource, name, 'reconciled').catch(alarm('login_not_dropped', name));
+      const declared = await controlPlane.declaredRoles();
+      if (declared === undefined) return;
+      const expected = new Set(declared.map((role) => databaseRoleName(installation, role)));
+      const roles = await admin.query(`select rolname as name from pg_roles where starts_with(rolname, $1)`, [
+        databaseRolePrefix(installation),
       ]);
-      if (found.length === 0) return;
-      // Logins belong to the server and not to one database of it: other resources may be on the same one.
-      const resources = await controlPlane.postgresResources();
-      const grants = await Promise.all(resources.map((name) => controlPlane.activeGrants(name)));
-      const active = new Set(grants.flat().map(loginName));
-      for (const { name } of found) {
-        if (typeof name !== 'string' || active.has(name)) continue;
-        await dropLogin(admin, resource, name, 'reconciled').catch((error: unknown) =>
-          record({
-            kind: 'target.alarm',
-            resource,
-            what: 'login_not_dropped',
-            detail: `${name}: ${error instanceof Error ? error.message : String(error)}`,
-          }),
-        );
+      for (const { name } of roles) {
+        if (typeof name !== 'string' || expected.has(name)) continue;
+        // It may be declared again before it is looked at again.
+        for (const known of converged.keys())
+          if (databaseRoleName(installation, known as RoleName) === name) converged.delete(known);
+        await dropUndeclaredRole(admin, name).catch(alarm('role_not_dropped', name));
       }
     },
     async [Symbol.asyncDispose]() {

@@ -13,6 +13,7 @@ const servers = { 15: await testTarget({ after }, { major: 15 }), 18: await test
 
 const accessTo = (target: TestTarget, more: Partial<TargetAccess> = {}): TargetAccess => ({
   resource: 'orders' as ResourceName,
+  installation: 'testing0',
   address: { host: target.host, port: target.port },
   database: target.database,
   tls: { mode: 'verify-full', ca: target.ca },
