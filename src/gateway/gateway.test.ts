@@ -452,10 +452,9 @@ for (const [name, bytes] of [
 }
 
 for (const [name, value] of [
-  ['options', '-c search_path=other'],
+  ['options', '-d 5'],
   ['replication', 'database'],
   ['client_encoding', 'SJIS'],
-  ['session_preload_libraries', 'x'],
 ] as const) {
   test(`the start-up parameter ${name} is refused`, async (t) => {
     const g = await gatewayFor(t);

@@ -160,7 +160,7 @@ test('protocol 3.2: a longer cancel key; what is newer still is negotiated down'
 
 for (const [name, bytes] of [
   ['an unknown type', Buffer.from([0x21, 0, 0, 0, 4])],
-  ['a function call', Buffer.concat([Buffer.from([0x46, 0, 0, 0, 12]), Buffer.alloc(8)])],
+  ['a function call that breaks off', Buffer.concat([Buffer.from([0x46, 0, 0, 0, 12]), Buffer.alloc(8)])],
   ['text behind the NUL of a query', Buffer.from([0x51, 0, 0, 0, 8, 0x31, 0, 0x31, 0])],
   ['text that is not UTF-8', Buffer.from([0x51, 0, 0, 0, 6, 0xff, 0])],
   ['a length below four', Buffer.from([0x51, 0, 0, 0, 3])],
@@ -171,7 +171,7 @@ for (const [name, bytes] of [
     client.socket.write(Buffer.concat([bytes, encodeTerminate()]));
     const frames = await client.rest();
     const error = frames.find((f) => f.type === 'E');
-    assert.match(error?.body.toString('latin1') ?? '', name === 'a function call' ? /C0A000/ : /SFATAL.*C08P01/s);
+    assert.match(error?.body.toString('latin1') ?? '', /SFATAL.*C08P01/s);
     assert.equal(
       frames.some((f) => f.type === 'D'),
       false,

@@ -73,7 +73,9 @@ export class Exchange {
   #statements = 0;
   #cycle = 0;
 
-  constructor(journal: Journal, on: SessionRef) {
+  /** @param statements numbers that are given already */
+  constructor(journal: Journal, on: SessionRef, statements = 0) {
+    this.#statements = statements;
     this.#journal = journal;
     this.#on = on;
     const json = new RecordJson(on);

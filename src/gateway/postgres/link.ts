@@ -34,6 +34,8 @@ export type Link = {
   readonly strict: boolean;
   readonly names: NamesState;
   status: TransactionStatus;
+  /** The target's last words, when it has ended the session and said why. */
+  farewell: string | undefined;
   /** No message is forwarded any more. Checked for each. */
   isMarked: boolean;
   /** The target waits for COPY data. */

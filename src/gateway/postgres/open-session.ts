@@ -25,9 +25,12 @@ import { authenticate } from './authenticate.ts';
 import type { CancelRegistry } from './cancel.ts';
 import { Endpoint } from './endpoint.ts';
 import type { HandshakeReader } from './handshake-reader.ts';
-import type { Judge } from './judge.ts';
-import type { Limits } from './link.ts';
+import { quoteLiteral } from './admin.ts';
+import type { Denied, Judge } from './judge.ts';
+import { unknownNames, type Limits } from './link.ts';
+import { recordText } from './recorded-text.ts';
 import { identityOf } from './provision.ts';
+import type { Outcome } from './exchange.ts';
 import { startProxy, type Proxy } from './proxy.ts';
 import type { StartupAsk } from './startup-parameters.ts';
 import { TargetFault } from './target-address.ts';
@@ -133,10 +136,21 @@ export async function openSession(
     context.events.sessionEnded(session, reason, totals);
   };
 
+  let settingsEnded = (_outcome: Outcome): void => {};
   try {
     const signal = AbortSignal.any([opening.signal, AbortSignal.timeout(openTimeoutMs)]);
+    const settings = await settingsOf(session, startup, context);
+    if (settings.kind === 'refused') {
+      const { sqlState, message, hint } = settings.verdict;
+      neverStarted('protocol_violation', message);
+      refuse(sqlState, message, hint);
+      return 'not_authorized';
+    }
+    settingsEnded = settings.ended;
     const { upstream, databaseRole } = await reach(session, startup, context, signal);
     reached = upstream;
+    settingsEnded({ kind: 'completed', tag: 'SELECT 1', rows: 1 });
+    settingsEnded = () => {};
     context.reached?.('target_signed_in');
     if (cutBefore !== undefined) throw new TargetFault('target_refused', 'cut');
     if (socket.destroyed) throw new Error('client closed the connection');
@@ -162,6 +176,7 @@ export async function openSession(
       early,
       earlyOfTarget: upstream.early,
       databaseRole,
+      statementsBefore: startup.judged.length,
       journal,
       judge: context.judge,
       clock: context.clock,
@@ -181,6 +196,7 @@ export async function openSession(
   } catch (error) {
     reached?.endpoint.destroy();
     forgetKey();
+    settingsEnded({ kind: 'cut' });
     if (cutBefore !== undefined) {
       neverStarted(cutBefore.reason, cutBefore.message);
       refuse('57P01', cutBefore.message);
@@ -192,17 +208,81 @@ export async function openSession(
     }
     // The person gets the outcome; what the target said is for the operator.
     context.events.targetFailed(session.role.resource, error);
-    const isFull = error instanceof TargetFault && error.sqlState === '53300';
-    const message = isFull
-      ? `sallyport: too many connections at once under \`${session.role.name}\``
-      : `sallyport: no connection to \`${session.role.resource}\` could be opened`;
+    const { sqlState, message, hint, isLoginGood } = explain(error, session, startup);
     // A login that the target no longer takes was changed or dropped by somebody.
-    if (!isFull) hub.renewLogin(session.id);
+    if (!isLoginGood) hub.renewLogin(session.id);
     neverStarted('target_closed', message);
-    if (isFull) refuse('53300', message, 'Close one of the others.');
-    else refuse('08006', message, 'The operator of the gateway can see why.');
+    refuse(sqlState, message, hint);
     return 'target_failed';
   }
+}
+
+/** What the client is told of a target that could not be reached. */
+function explain(error: unknown, session: AuthorizedSession, startup: StartupAsk) {
+  const said = error instanceof TargetFault ? error.sqlState : undefined;
+  const { resource, name } = session.role;
+  if (said === '53300') {
+    const message = `sallyport: too many connections at once under \`${name}\``;
+    return { sqlState: said, message, hint: 'Close one of the others.', isLoginGood: true };
+  }
+  if (said === '57P03') {
+    // It starts up, shuts down or recovers. Drivers know this state, and try again or elsewhere.
+    const message = `sallyport: \`${resource}\` takes no connections at the moment`;
+    return { sqlState: said, message, hint: 'Try again in a while.', isLoginGood: true };
+  }
+  if (startup.judged.length > 0 && error instanceof TargetFault && said !== undefined && /^(?:22|42)/.test(said))
+    // About what the client itself has written.
+    return { sqlState: said, message: `sallyport: ${error.message}`, hint: undefined, isLoginGood: true };
+  const message = `sallyport: no connection to \`${resource}\` could be opened`;
+  return { sqlState: '08006', message, hint: 'The operator of the gateway can see why.', isLoginGood: false };
+}
+
+/**
+ * INVARIANT 6 and 7: what is set at the start is judged and recorded as the `set_config` that it amounts to, before the
+ * target hears of it.
+ */
+async function settingsOf(
+  session: AuthorizedSession,
+  startup: StartupAsk,
+  context: OpenContext,
+): Promise<
+  | { readonly kind: 'refused'; readonly verdict: Denied }
+  | { readonly kind: 'settings'; readonly ended: (outcome: Outcome) => void }
+> {
+  const { journal } = context;
+  const on = refOf(session);
+  const written: number[] = [];
+  for (const name of startup.judged) {
+    const value = startup.settings.get(name) ?? '';
+    const text = `select pg_catalog.set_config(${quoteLiteral(name)}, ${quoteLiteral(value)}, false)`;
+    const verdict = await context.judge.judge({ session, names: unknownNames, text, prepared: () => [] });
+    const statement = written.length + 1;
+    const { policyVersion, policies } = verdict;
+    const common = { on, statement, protocol: 'simple', text: recordText(text), policyVersion, policies } as const;
+    if (verdict.kind === 'deny') {
+      journal.append({ kind: 'statement.denied', ...common, sqlState: verdict.sqlState, message: verdict.message });
+      return { kind: 'refused', verdict };
+    }
+    journal.append({ kind: 'statement.begun', ...common });
+    written.push(statement);
+  }
+  if (!journal.flush()) throw new TargetFault('target_refused', 'the journal can not be written');
+  return {
+    kind: 'settings',
+    ended: (outcome) => {
+      for (const statement of written)
+        journal.append({
+          kind: 'statement.ended',
+          on,
+          statement,
+          command: 0,
+          outcome,
+          durationMs: 0,
+          bytesOut: 0,
+          bytesIn: 0,
+        });
+    },
+  };
 }
 
 /** Gets the session's login and connects with it. INVARIANT 11: the route is the hub's, from what is registered. */

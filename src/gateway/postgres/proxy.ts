@@ -41,6 +41,8 @@ export function startProxy(options: {
   /** What the target had sent behind its. */
   readonly earlyOfTarget: Buffer;
   readonly databaseRole: string;
+  /** How many statements the start-up packet amounted to. */
+  readonly statementsBefore: number;
   readonly journal: Journal;
   readonly judge: Judge;
   readonly clock: Clock;
@@ -60,7 +62,7 @@ export function startProxy(options: {
     resource: session.role.resource,
     role: session.role.name,
   };
-  const exchange = new Exchange(journal, ref);
+  const exchange = new Exchange(journal, ref, options.statementsBefore);
   const watch = watchStatements(exchange, session.role.statementTimeout, () => {
     journal.append({ kind: 'statement.cancelled', on: ref, by: 'gateway' });
     journal.flush();
@@ -82,7 +84,11 @@ export function startProxy(options: {
     exchange.abandon();
     const { bytesIn, bytesOut } = link;
     const { statements } = exchange;
-    const said = reason === 'client_closed' ? {} : { message: message ?? endedMessage(session, reason, clock.now()) };
+    const because =
+      reason === 'target_closed' && link.farewell !== undefined
+        ? `sallyport: the target has ended the session: ${link.farewell}`
+        : endedMessage(session, reason, clock.now());
+    const said = reason === 'client_closed' ? {} : { message: message ?? because };
     const heard = targetSide.notifications === 0 ? {} : { notifications: targetSide.notifications };
     journal.append({ kind: 'session.ended', on: ref, reason, ...said, statements, bytesIn, bytesOut, ...heard });
     journal.flush();
@@ -139,6 +145,7 @@ export function startProxy(options: {
     strict: options.strict,
     names: { asked: unknownNames, changedInTransaction: false, failures: 0, book: undefined, generation: 0 },
     status: 'I',
+    farewell: undefined,
     isMarked: false,
     isCopyIn: false,
     isSkipping: false,

@@ -28,6 +28,8 @@ type Step = typeof pass | typeof swallow | typeof replace | typeof wait;
 
 /** Messages that are looked into are whole before they go on; a longer one is none that we know. */
 const maxWhole = 4 << 20;
+/** Severity and code come first, then the message. */
+const enoughOfError = 65_536;
 
 export class TargetSide {
   readonly #link: Link;
@@ -120,6 +122,14 @@ export class TargetSide {
         continue;
       }
       if (end - at < length) {
+        if (length > maxWhole && type === backend.errorResponse) {
+          // `raise` makes them of any length. What matters is at the beginning.
+          if (end - at < enoughOfError) break;
+          if (this.#error(new MessageReader(buffer, at + headerLength, end), head, true) !== pass)
+            throw new ProtocolViolation('error is too long');
+          this.#passing = length;
+          continue;
+        }
         if (length > maxWhole) throw new ProtocolViolation(`message type ${type} is too long`);
         break;
       }
@@ -261,18 +271,24 @@ export class TargetSide {
     }
   }
 
-  #error(body: MessageReader, head: Pending | undefined): Step {
+  #error(body: MessageReader, head: Pending | undefined, prefix = false): Step {
     const link = this.#link;
     const { exchange } = link;
     link.isCopyIn = false;
+    const fields = decodeErrorFields(body, { prefix });
+    const message = (fields.get('M') ?? '').slice(0, 4096).toWellFormed();
+    const failed: Outcome = { kind: 'failed', sqlState: fields.get('C') ?? '', message };
+    const severity = fields.get('V') ?? fields.get('S');
+    if (severity === 'FATAL' || severity === 'PANIC') link.farewell = `${message} (${failed.sqlState})`;
     if (head?.kind !== 'query' && head?.kind !== 'execute') exchange.transactions.failed();
     // With nothing on its way: an end of the connection. At Sync: the commit has failed.
     if (head === undefined || head.kind === 'sync') return pass;
     if (head.kind === 'names') {
       link.names.failures += 1;
-      return swallow;
+      return link.farewell === undefined ? swallow : pass;
     }
     if (head.kind === 'denied') {
+      if (link.farewell !== undefined) return pass;
       this.#replacement = head.error;
       if (!head.simple) {
         exchange.shift();
@@ -280,9 +296,6 @@ export class TargetSide {
       }
       return replace;
     }
-    const fields = decodeErrorFields(body);
-    const message = (fields.get('M') ?? '').slice(0, 4096).toWellFormed();
-    const failed: Outcome = { kind: 'failed', sqlState: fields.get('C') ?? '', message };
     if (head.kind === 'query' || head.kind === 'execute') {
       head.run.hasFailed = true;
       exchange.end(head.run, failed);
