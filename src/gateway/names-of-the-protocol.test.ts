@@ -152,3 +152,34 @@ test('INVARIANT 4: an open cursor gives nothing that is no longer allowed', asyn
   assert.equal((await client.query('fetch 1 from c')).rowCount, 1);
   await client.end();
 });
+
+test('begin and what follows in one pipeline, after a transaction that was rolled back or changed the path', async () => {
+  const client = await t.connect(t.give(fixOrders));
+  const both = (text: string) =>
+    send(client, (to) => {
+      for (const each of ['begin', text]) {
+        to.parse({ name: '', text: each, types: [] });
+        to.bind({ portal: '', statement: '', values: [] });
+        to.execute({ portal: '' });
+      }
+    });
+  assert.equal(await both('select id from orders limit 1'), 'SELECT 1');
+  await client.query('rollback');
+  assert.equal(await both('select id from orders limit 1'), 'SELECT 1');
+  await client.query('set search_path = public, pg_catalog');
+  await client.query('commit');
+  assert.equal(await both('select id from orders limit 1'), 'SELECT 1');
+  await client.query('rollback');
+  await client.end();
+});
+
+test('a declared cursor can be described by the protocol, and not run by it', async () => {
+  const client = await t.connect(t.give(fixOrders));
+  await client.query('begin; declare c cursor for select id from orders');
+  const described = await send(client, (to) => {
+    (to as unknown as { describe: (of: { type: string; name: string }) => void }).describe({ type: 'P', name: 'c' });
+  });
+  assert.equal(described, '');
+  assert.equal(await send(client, (to) => to.execute({ portal: 'c' })), '34000');
+  await client.end();
+});

@@ -178,7 +178,7 @@ export function walkStatement(node: Node, place: Place, prepared: Prepared): Wal
     case 'ClosePortalStmt':
       return { tag: as(node, kind)?.portalname === undefined ? 'CLOSE CURSOR ALL' : 'CLOSE CURSOR' };
     case 'TransactionStmt':
-      return walkTransaction(as(node, kind) ?? {}, place);
+      return walkTransaction(as(node, kind) ?? {});
     case 'ConstraintsSetStmt':
       return { tag: 'SET CONSTRAINTS', class: 'transaction' };
     case 'VariableSetStmt':
@@ -323,7 +323,7 @@ export function commitsWithin(node: Node): TransactionControl | undefined {
   }
 }
 
-function walkTransaction({ kind, gid, chain, savepoint_name }: TransactionStmt, place: Place): Walked {
+function walkTransaction({ kind, gid, chain, savepoint_name }: TransactionStmt): Walked {
   const name = savepoint_name ?? '';
   const ends: TransactionControl = { kind: 'ends', chain: chain === true };
   const walked = { class: 'transaction' } as const;
@@ -341,7 +341,6 @@ function walkTransaction({ kind, gid, chain, savepoint_name }: TransactionStmt, 
       return { ...walked, tag: 'COMMIT', endsTransaction: true, transaction: ends };
     case 'TRANS_STMT_ROLLBACK':
     case 'TRANS_STMT_ROLLBACK_TO':
-      place.walk.collector.changesNames();
       return {
         ...walked,
         tag: 'ROLLBACK',

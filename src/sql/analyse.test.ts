@@ -429,8 +429,6 @@ describe('INVARIANT 7: judged is what the server will see', () => {
     'create temp table orders (a int)',
     'select 1 into temp x',
     'drop view open_orders',
-    'rollback',
-    'rollback to a',
     'reset all',
     'select refund(1)',
     'call settle(1)',

@@ -83,7 +83,7 @@ export type StatementAnalysis = {
   /** `copy … from stdin` and `copy … to stdout`: which way the data will flow after the statement. */
   readonly copy: 'in' | 'out' | undefined;
   /**
-   * After it names may resolve differently (search_path, ddl, temporary tables, rollback): ask the server for the path
+   * After it names may resolve differently (search_path, ddl, temporary tables): ask the server for the path
    * again before judging the next statement.
    */
   readonly mayChangeNames: boolean;

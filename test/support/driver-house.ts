@@ -56,13 +56,16 @@ export type House = {
   readonly ca: string;
   /** For programs: libpq's variables and `DRIVER_CA`. */
   readonly env: NodeJS.ProcessEnv;
-  /** The texts that were recorded, and those that the server logged: equal when the record is whole. */
+  /** Ends everything, and compares what was recorded with what the server logged. */
   readonly record: () => Promise<Recorded>;
 };
 
 export type Recorded = {
-  readonly recorded: readonly string[];
-  readonly ran: readonly string[];
+  /** How many statements the server logged. */
+  readonly count: number;
+  /** Texts that the server ran and that aren't in the record, and the other way round. */
+  readonly onlyRan: readonly string[];
+  readonly onlyRecorded: readonly string[];
   readonly begun: readonly (GatewayEvent & { readonly kind: 'statement.begun' })[];
   readonly denied: readonly string[];
 };
@@ -133,27 +136,19 @@ async function compareRecord(gateway: TestingGateway, target: TestTarget, grant:
   for (const { on, statement, outcome } of of('statement.ended'))
     if (outcome.kind === 'skipped' || outcome.kind === 'failed') failed.add(`${on.session} ${statement}`);
   const ran = statementsIn(target.log());
-  // A statement that fails before its execution, for instance when its parameters are read, isn't in the server's log.
   const left = new Map<string, number>();
   for (const text of ran) left.set(text, (left.get(text) ?? 0) + 1);
-  const recorded: string[] = [];
-  const sorted = begun.toSorted((a, b) => Number(isFailed(a)) - Number(isFailed(b)));
-  function isFailed({ on, statement }: (typeof begun)[number]): boolean {
-    return failed.has(`${on.session} ${statement}`);
-  }
-  for (const event of sorted) {
+  const onlyRecorded: string[] = [];
+  const isFailed = ({ on, statement }: (typeof begun)[number]) => failed.has(`${on.session} ${statement}`);
+  for (const event of begun.toSorted((a, b) => Number(isFailed(a)) - Number(isFailed(b)))) {
     const { text } = event.text;
     const count = left.get(text) ?? 0;
-    if (count === 0 && isFailed(event)) continue;
-    left.set(text, count - 1);
-    recorded.push(text);
+    if (count > 0) left.set(text, count - 1);
+    // What fails before its execution, when its parameters are read for instance, and what is empty, the server doesn't log.
+    else if (!isFailed(event) && text !== '') onlyRecorded.push(text);
   }
-  return {
-    recorded: recorded.toSorted(),
-    ran: ran.toSorted(),
-    begun,
-    denied: of('statement.denied').map((e) => e.text.text),
-  };
+  const onlyRan = [...left].flatMap(([text, count]) => (count === 0 ? [] : [text]));
+  return { count: ran.length, onlyRan, onlyRecorded, begun, denied: of('statement.denied').map((e) => e.text.text) };
 }
 
 /** The texts that the server says it has run for logins of the gateway, without what the gateway itself asks. */

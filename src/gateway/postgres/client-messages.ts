@@ -468,6 +468,11 @@ export class ClientMessages {
       this.#reloadCatalogue();
       return undefined;
     }
+    // At the beginning of a pipeline, since further on it can't be asked: pgjdbc sends `begin` and what follows in one.
+    if (link.names.asked.kind === 'unknown' && link.status === 'I' && this.#canAskNames()) {
+      this.askNames();
+      return undefined;
+    }
     const book = currentBook(link);
     const known = book.verdicts.get(text);
     const answer = this.#answer;
