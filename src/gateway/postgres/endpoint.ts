@@ -3,18 +3,22 @@
  *
  * Plain sockets are read through `onread` with one static buffer per socket, which saves about a fifth of the cost of a
  * statement over `data` events (docs of `net.connect`). For an accepted socket that needs the undocumented `handle` option
- * of `net.Socket`; where it isn't there, and for TLS, the ordinary stream is used, behind the same interface.
+ * of `net.Socket`; where it isn't there, and for TLS, the ordinary stream is used, behind the same interface. The buffer is
+ * small, so that an idle session costs little, and a large one takes its place as long as reads fill it.
  *
  * Who gets a chunk may write slices of it to another endpoint at once. When that write is still pending at the end of the
  * call, the buffer is lent to it (`lendTo`) and a free one takes its place, so that nobody ever reads into bytes that
  * are still to be sent.
  */
-import { connect, Socket, type NetConnectOpts } from 'node:net';
+import { connect, Socket, type NetConnectOpts, type OnReadOpts } from 'node:net';
 
-const bufferBytes = 65_536;
+const smallBytes = 4096;
+const largeBytes = 65_536;
+/** With more large buffers in use than this, each goes back as soon as a read doesn't fill it. */
+const maxLarge = 512;
 /** While more than this waits to be sent, the other side isn't read. */
 const highWater = 262_144;
-const maxFree = 64;
+const maxFreeBytes = 4 << 20;
 
 export type EndpointHandler = {
   /** `chunk[0..length)` is valid during the call. False: don't read on until `resume`. */
@@ -25,8 +29,23 @@ export type EndpointHandler = {
   readonly drained: () => void;
 };
 
-const freeBuffers: Buffer[] = [];
-const takeBuffer = (): Buffer => freeBuffers.pop() ?? Buffer.allocUnsafeSlow(bufferBytes);
+const freeSmall: Buffer[] = [];
+const freeLarge: Buffer[] = [];
+let largeInUse = 0;
+
+function takeFree(isLarge: boolean): Buffer {
+  if (!isLarge) return freeSmall.pop() ?? Buffer.allocUnsafeSlow(smallBytes);
+  largeInUse += 1;
+  return freeLarge.pop() ?? Buffer.allocUnsafeSlow(largeBytes);
+}
+
+/** Nobody refers to it any more; `isUnused` false: the kernel may, so it is left to the collector. */
+function giveBack(buffer: Buffer, isUnused = true): void {
+  const isLarge = buffer.length === largeBytes;
+  if (isLarge) largeInUse -= 1;
+  const free = isLarge ? freeLarge : freeSmall;
+  if (isUnused && free.length * buffer.length < maxFreeBytes) free.push(buffer);
+}
 
 export class Endpoint {
   #socket: Socket;
@@ -38,6 +57,10 @@ export class Endpoint {
   #wasCongested = false;
   #isClosed = false;
   #isPaused = false;
+  /** Reads are large. */
+  #isBusy = false;
+  /** A write that isn't done at once is followed by `drain`; a stream's may not be, so it gets a callback each. */
+  #hasDrain = false;
 
   private constructor() {
     this.#socket = undefined as unknown as Socket;
@@ -68,7 +91,7 @@ export class Endpoint {
     socket.destroy();
     const endpoint = new Endpoint();
     // `handle` is missing from the declarations.
-    const options = { handle, readable: true, writable: true, pauseOnCreate: true, onread: endpoint.#onread() };
+    const options = { handle, readable: true, writable: true, pauseOnCreate: true, ...endpoint.#quick() };
     endpoint.#socket = new Socket(options as unknown as ConstructorParameters<typeof Socket>[0]);
     endpoint.#watch();
     return endpoint;
@@ -77,20 +100,38 @@ export class Endpoint {
   /** Dials; reading starts at once. The handler may be set later: what comes before is kept. */
   static dial(address: NetConnectOpts, whenConnected: () => void): Endpoint {
     const endpoint = new Endpoint();
-    endpoint.#socket = connect({ ...address, onread: endpoint.#onread() }, whenConnected);
+    endpoint.#socket = connect({ ...address, ...endpoint.#quick() }, whenConnected);
     endpoint.#watch();
     return endpoint;
   }
 
-  #onread(): { buffer: () => Buffer; callback: (bytes: number, buffer: Uint8Array) => boolean } {
+  /** Options of a socket that is read without a copy and, since every pending byte counts, tells when all is sent. */
+  #quick(): { writableHighWaterMark: number; onread: OnReadOpts } {
+    this.#hasDrain = true;
     return {
-      buffer: () => (this.#buffer ??= takeBuffer()),
-      callback: (bytes, buffer) => {
-        const goOn = this.#take(buffer as Buffer, bytes);
-        if (!goOn) this.#isPaused = true;
-        return goOn;
+      writableHighWaterMark: 1,
+      onread: {
+        // Called after each read. Undefined, which the declarations don't know: the same buffer again.
+        buffer: () => this.#nextBuffer() as Buffer,
+        callback: (bytes, buffer) => {
+          if (bytes === buffer.length) this.#isBusy = true;
+          else if (bytes <= smallBytes || largeInUse > maxLarge) this.#isBusy = false;
+          const goOn = this.#take(buffer as Buffer, bytes);
+          if (!goOn) this.#isPaused = true;
+          return goOn;
+        },
       },
     };
+  }
+
+  #nextBuffer(): Buffer | undefined {
+    const buffer = this.#buffer;
+    if (buffer !== undefined) {
+      if (buffer.length === (this.#isBusy ? largeBytes : smallBytes)) return undefined;
+      giveBack(buffer);
+    }
+    this.#buffer = takeFree(this.#isBusy);
+    return this.#buffer;
   }
 
   #take(chunk: Buffer, length: number): boolean {
@@ -107,11 +148,13 @@ export class Endpoint {
     const close = () => {
       if (this.#isClosed) return;
       this.#isClosed = true;
+      for (const buffer of this.#borrowed) giveBack(buffer, false);
       this.#borrowed = [];
-      if (this.#buffer !== undefined && freeBuffers.length < maxFree) freeBuffers.push(this.#buffer);
+      if (this.#buffer !== undefined) giveBack(this.#buffer);
       this.#buffer = undefined;
       this.#handler?.closed(failure);
     };
+    if (this.#hasDrain) socket.on('drain', this.#onWritten);
     socket.on('error', (error) => (failure = error));
     socket.on('end', close);
     socket.on('close', close);
@@ -153,7 +196,7 @@ export class Endpoint {
   readonly #onWritten = (): void => {
     if (this.#socket.writableLength > 0) return;
     if (this.#borrowed.length > 0) {
-      for (const buffer of this.#borrowed) if (freeBuffers.length < maxFree) freeBuffers.push(buffer);
+      for (const buffer of this.#borrowed) giveBack(buffer);
       this.#borrowed = [];
     }
     if (this.#wasCongested) {
@@ -164,7 +207,9 @@ export class Endpoint {
 
   /** The bytes must stay as they are until they are sent: see `lendTo`. */
   write(bytes: Buffer): void {
-    if (!this.#isClosed && this.#socket.writable) this.#socket.write(bytes, this.#onWritten);
+    if (this.#isClosed || !this.#socket.writable) return;
+    if (this.#hasDrain) this.#socket.write(bytes);
+    else this.#socket.write(bytes, this.#onWritten);
   }
 
   /** Whether too much waits to be sent; if so, `drained` will be called. */
@@ -177,7 +222,7 @@ export class Endpoint {
   /** After slices of this endpoint's current chunk were written to `other`: makes sure that they stay as they are. */
   lendTo(other: Endpoint): void {
     if (this.#buffer === undefined || other.#socket.writableLength === 0) return;
-    other.#borrowed.push(this.#buffer);
+    other.keep(this.#buffer);
     this.#buffer = undefined;
   }
 
@@ -190,8 +235,9 @@ export class Endpoint {
 
   /** Takes a buffer into keeping, until what was written of it has been sent. */
   keep(buffer: Buffer): void {
-    if (this.#socket.writableLength > 0) this.#borrowed.push(buffer);
-    else if (freeBuffers.length < maxFree) freeBuffers.push(buffer);
+    if (this.#socket.writableLength === 0) giveBack(buffer);
+    else if (this.#isClosed) giveBack(buffer, false);
+    else this.#borrowed.push(buffer);
   }
 
   /** Sends what is pending and closes; destroys when the peer doesn't take it in time. Nothing more is handed out. */
