@@ -251,7 +251,11 @@ export class ClientMessages {
     if (isTooLong(statement)) return this.#refuseExtended(nameTooLong);
     const known = statement === '' ? undefined : link.statements.get(statement);
     if (known !== undefined && (known.value !== undefined || known.isSettled))
-      return this.#refuseExtended({ sqlState: '42P05', message: `prepared statement "${statement}" already exists` });
+      return this.#refuseExtended(
+        link.exchange.isEmpty && link.status === 'E'
+          ? aborted
+          : { sqlState: '42P05', message: `prepared statement "${statement}" already exists` },
+      );
     if (statement !== '' && link.statements.isFull)
       return this.#refuseExtended({ sqlState: '53400', message: 'sallyport: too many prepared statements' });
     if (statement !== '' && text.length > freeText && this.#preparedLength() > maxPreparedLength)
@@ -488,9 +492,13 @@ export class ClientMessages {
       });
       return undefined;
     }
+    if (verdict.kind === 'allow' || verdict.sqlState === '42601') return verdict;
+    const isUnknown = link.names.asked.kind === 'unknown';
+    // What doesn't exist is nobody's concern there.
+    if (link.exchange.isEmpty && link.status === 'E' && (isUnknown || verdict.sqlState !== '42501'))
+      return abortedTransaction(verdict);
     // Refused while we don't know how names resolve: ask the server, if the moment allows it, and judge again.
-    if (verdict.kind === 'deny' && verdict.sqlState !== '42601' && link.names.asked.kind === 'unknown') {
-      if (link.exchange.isEmpty && link.status === 'E') return abortedTransaction(verdict);
+    if (isUnknown) {
       if (this.#canAskNames()) {
         this.askNames();
         return undefined;
@@ -628,13 +636,17 @@ const declareAgain = (verdict: Allowed, name: string): Denied => ({
   isFinal: false,
 });
 
+const aborted = {
+  sqlState: '25P02',
+  message: 'current transaction is aborted, commands ignored until end of transaction block',
+};
+
 /** What the server would say; that we can't ask it how names resolve is nobody's concern then. */
 const abortedTransaction = (verdict: Denied): Denied => ({
   kind: 'deny',
   policyVersion: verdict.policyVersion,
   policies: verdict.policies,
-  sqlState: '25P02',
-  message: 'current transaction is aborted, commands ignored until end of transaction block',
+  ...aborted,
   isFinal: false,
 });
 

@@ -22,8 +22,8 @@ import type { Hub } from '../engine.ts';
 import type { AskedNames } from './judge-worker.ts';
 
 export type Effect =
-  | { readonly kind: 'prepares'; readonly name: string; readonly text: string }
-  | { readonly kind: 'deallocates'; readonly name: string | undefined };
+  | { readonly kind: 'prepares'; readonly name: string; readonly text: string; readonly command: number }
+  | { readonly kind: 'deallocates'; readonly name: string | undefined; readonly command: number };
 
 export type Allowed = {
   readonly kind: 'allow';
@@ -248,10 +248,10 @@ function allowed(
   policies: readonly string[],
 ): Allowed {
   const effects: Effect[] = [];
-  for (const { prepares, deallocates } of statements) {
-    if (prepares !== undefined) effects.push({ kind: 'prepares', ...prepares });
-    if (deallocates === 'all') effects.push({ kind: 'deallocates', name: undefined });
-    else if (deallocates !== undefined) effects.push({ kind: 'deallocates', name: deallocates.name });
+  for (const [command, { prepares, deallocates }] of statements.entries()) {
+    if (prepares !== undefined) effects.push({ kind: 'prepares', ...prepares, command });
+    if (deallocates === 'all') effects.push({ kind: 'deallocates', name: undefined, command });
+    else if (deallocates !== undefined) effects.push({ kind: 'deallocates', name: deallocates.name, command });
   }
   return {
     kind: 'allow',

@@ -262,7 +262,8 @@ export class TargetSide {
       const entry = run.names[i];
       i += 1;
       if (entry === undefined) continue;
-      if (run.hasFailed) statements.settle(entry, undefined);
+      // The command that failed has done nothing, nor have those behind it.
+      if (run.hasFailed && effect.command >= run.command - 1) statements.revert(entry);
       else if (effect.kind === 'deallocates') statements.gone(entry);
       else {
         const prepared: Prepared = { text: effect.text, parameterTypes: [], verdict: run.verdict, book: undefined };
