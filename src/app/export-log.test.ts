@@ -63,7 +63,7 @@ test('the tree takes each committed entry in once, with many sequencers and writ
   });
   await Promise.all([...writers, copyOf(app, root), copyOf(app, root)]);
   while ((await sequenceLog(app.ctx)) > 0);
-  const rows = await app.ctx.db.selectFrom('log_entry').select('leaf_index').orderBy('leaf_index').execute();
+  const rows = await app.ctx.db.selectFrom('log_place').select('leaf_index').orderBy('leaf_index').execute();
   assert.deepEqual(
     rows.map((row) => row.leaf_index),
     rows.map((_, i) => i),
@@ -85,6 +85,7 @@ test('INVARIANT 3: an entry that was written first and committed last is taken i
   assert.equal(await sequenceLog(app.ctx), 1);
   const rows = await app.ctx.db
     .selectFrom('log_entry')
+    .innerJoin('log_place', 'log_place.seq', 'log_entry.seq')
     .select('kind')
     .where('leaf_index', '>=', size)
     .orderBy('leaf_index')

@@ -60,8 +60,13 @@ export async function exportLog(
 async function untilSequenced(ctx: AppContext, entry: EntryId): Promise<void> {
   for (let tries = 0; tries < 200; tries += 1) {
     const taken = await sequenceLog(ctx);
-    const row = await ctx.db.selectFrom('log_entry').select('leaf_index').where('id', '=', entry).executeTakeFirst();
-    if (row?.leaf_index !== null) return;
+    const waiting = await ctx.db
+      .selectFrom('log_entry')
+      .innerJoin('log_waiting', 'log_waiting.seq', 'log_entry.seq')
+      .select('id')
+      .where('id', '=', entry)
+      .executeTakeFirst();
+    if (waiting === undefined) return;
     if (taken === 0) await ctx.timers.sleep(50);
   }
   throw new Error('export the log: the tree does not take entries in');
@@ -81,12 +86,13 @@ async function earlierCheckpoints(trx: Transaction, size: number): Promise<reado
 async function* entriesOf(trx: Transaction, size: number): AsyncGenerator<CopyEntry> {
   for (let from = 0; from < size; from += batch) {
     const rows = await trx
-      .selectFrom('log_entry')
+      .selectFrom('log_place')
+      .innerJoin('log_entry', 'log_entry.seq', 'log_place.seq')
       .leftJoin('log_content', 'log_content.entry', 'log_entry.id')
       .select(['log_entry.leaf', 'log_content.blob'])
-      .where('log_entry.leaf_index', '>=', from)
-      .where('log_entry.leaf_index', '<', Math.min(from + batch, size))
-      .orderBy('log_entry.leaf_index')
+      .where('log_place.leaf_index', '>=', from)
+      .where('log_place.leaf_index', '<', Math.min(from + batch, size))
+      .orderBy('log_place.leaf_index')
       .execute();
     for (const { leaf, blob } of rows) yield blob === null ? { leaf } : { leaf, content: blob };
   }

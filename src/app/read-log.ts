@@ -64,7 +64,8 @@ export async function readLog(ctx: AppContext, caller: Caller, ask: LogAsk): Pro
   let query = ctx.db
     .selectFrom('log_entry')
     .leftJoin('log_content', 'log_content.entry', 'log_entry.id')
-    .select(['log_entry.seq', 'log_entry.id', 'log_entry.at', 'log_entry.leaf', 'log_entry.leaf_index'])
+    .leftJoin('log_place', 'log_place.seq', 'log_entry.seq')
+    .select(['log_entry.seq', 'log_entry.id', 'log_entry.at', 'log_entry.leaf', 'log_place.leaf_index'])
     .select(['log_content.key', 'log_content.blob'])
     .orderBy('log_entry.seq', ask.order === 'newest' ? 'desc' : 'asc')
     .limit(ask.limit + 1);
@@ -106,6 +107,7 @@ export async function readEntry(
 ): Promise<Outcome<{ readonly leaf: Uint8Array; readonly index: number | undefined }>> {
   const row = await ctx.db
     .selectFrom('log_entry')
+    .leftJoin('log_place', 'log_place.seq', 'log_entry.seq')
     .select(['leaf', 'leaf_index', 'about'])
     .where('id', '=', id)
     .executeTakeFirst();

@@ -49,10 +49,10 @@ export async function sequenceLog(ctx: Pick<AppContext, 'db' | 'clock' | 'logSig
     if (rows[0]?.free !== true) return 0;
     // Only what was committed before this snapshot is seen, so an index, once given, never needs to move.
     const waiting = await trx
-      .selectFrom('log_entry')
-      .select(['seq', 'leaf'])
-      .where('leaf_index', 'is', null)
-      .orderBy('seq')
+      .selectFrom('log_waiting')
+      .innerJoin('log_entry', 'log_entry.seq', 'log_waiting.seq')
+      .select(['log_entry.seq', 'log_entry.leaf'])
+      .orderBy('log_waiting.seq')
       .limit(batch)
       .execute();
     if (waiting.length === 0) return 0;
@@ -63,10 +63,13 @@ export async function sequenceLog(ctx: Pick<AppContext, 'db' | 'clock' | 'logSig
       previous,
       waiting.map((row) => row.leaf),
     );
+    const taken = sql.val(waiting.map((row) => row.seq));
     await sql`
-      update log_entry set leaf_index = given.leaf_index
-      from unnest(${sql.val(waiting.map((row) => row.seq))}::bigint[], ${sql.val(waiting.map((_, i) => previous.size + i))}::bigint[]) as given (seq, leaf_index)
-      where log_entry.seq = given.seq`.execute(trx);
+      insert into log_place (leaf_index, seq)
+      select ${previous.size}::bigint + place - 1, seq from unnest(${taken}::bigint[]) with ordinality as given (seq, place)`.execute(
+      trx,
+    );
+    await sql`delete from log_waiting where seq = any (${taken}::bigint[])`.execute(trx);
     if (grown.stale.length > 0) await trx.deleteFrom('log_tile').where('path', 'in', grown.stale).execute();
     await trx
       .insertInto('log_checkpoint')

@@ -22,11 +22,14 @@ export class CanonicalJsonError extends Error {
 
 /** Deep enough for anything we write; hostile nesting must not end in a stack overflow. */
 const maxDepth = 64;
-const loneSurrogate = /[\uD800-\uDBFF](?![\uDC00-\uDFFF])|(?<![\uD800-\uDBFF])[\uDC00-\uDFFF]/;
 
 /** The canonical text of a value. @throws CanonicalJsonError with the JSON pointer of what was refused */
 export function canonicalJson(value: unknown): string {
-  return write(value, '', 0);
+  try {
+    return write(value, 0);
+  } catch (error) {
+    throw error instanceof Refusal ? new CanonicalJsonError(error.what, error.path) : error;
+  }
 }
 
 /** The canonical text as UTF-8: what is hashed. @throws CanonicalJsonError */
@@ -53,41 +56,75 @@ export function parseCanonicalJsonBytes(bytes: Uint8Array): Json | undefined {
   }
 }
 
-function write(value: unknown, path: string, depth: number): string {
-  if (depth > maxDepth) throw new CanonicalJsonError(`more than ${maxDepth} levels`, path);
+/** What is refused; where it is is put together on the way out, so that what isn't refused pays nothing for it. */
+class Refusal extends Error {
+  readonly what: string;
+  path = '';
+
+  constructor(what: string) {
+    super(what);
+    this.what = what;
+  }
+}
+
+function under(name: string | number, error: unknown): unknown {
+  if (error instanceof Refusal) error.path = `/${name}${error.path}`;
+  return error;
+}
+
+function write(value: unknown, depth: number): string {
+  if (depth > maxDepth) throw new Refusal(`more than ${maxDepth} levels`);
   switch (typeof value) {
     case 'boolean':
       return value ? 'true' : 'false';
     case 'number':
-      if (!Number.isFinite(value)) throw new CanonicalJsonError(`the number ${value}`, path);
+      if (!Number.isFinite(value)) throw new Refusal(`the number ${value}`);
       return JSON.stringify(value);
     case 'string':
-      return writeString(value, path);
+      return writeString(value);
     case 'object':
       break;
     default:
-      throw new CanonicalJsonError(`a value of type ${typeof value}`, path);
+      throw new Refusal(`a value of type ${typeof value}`);
   }
   if (value === null) return 'null';
-  if (Array.isArray(value)) {
-    let text = '[';
+  return Array.isArray(value) ? writeArray(value, depth) : writeObject(value, depth);
+}
+
+function writeArray(items: readonly unknown[], depth: number): string {
+  let text = '[';
+  let i = 0;
+  try {
     // By index, since a hole must be seen (and refused) and not skipped.
-    for (let i = 0; i < value.length; i += 1) text += (i === 0 ? '' : ',') + write(value[i], `${path}/${i}`, depth + 1);
-    return `${text}]`;
+    for (; i < items.length; i += 1) text += (i === 0 ? '' : ',') + write(items[i], depth + 1);
+  } catch (error) {
+    throw under(i, error);
   }
+  return `${text}]`;
+}
+
+function writeObject(value: object, depth: number): string {
   const prototype: unknown = Object.getPrototypeOf(value);
   // A Date or a Map would silently become a string or {}.
-  if (prototype !== Object.prototype && prototype !== null)
-    throw new CanonicalJsonError('an instance of a class', path);
-  // The default order of sort() is by UTF-16 code units, which is what RFC 8785 section 3.2.3 asks for.
-  const members = Object.entries(value).sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0));
+  if (prototype !== Object.prototype && prototype !== null) throw new Refusal('an instance of a class');
+  // All members are read once, before anything is written.
+  const members = Object.entries(value);
+  // By UTF-16 code units, which is what RFC 8785 section 3.2.3 asks for.
+  if (members.length > 1) members.sort(([a], [b]) => (a < b ? -1 : 1));
   let text = '{';
-  for (const [name, member] of members)
-    text += `${text === '{' ? '' : ','}${writeString(name, path)}:${write(member, `${path}/${name}`, depth + 1)}`;
+  for (const [name, member] of members) {
+    // A name that is refused is named by where it stands.
+    text += `${text === '{' ? '' : ','}${writeString(name)}:`;
+    try {
+      text += write(member, depth + 1);
+    } catch (error) {
+      throw under(name, error);
+    }
+  }
   return `${text}}`;
 }
 
-function writeString(text: string, path: string): string {
-  if (loneSurrogate.test(text)) throw new CanonicalJsonError('a lone surrogate', path);
+function writeString(text: string): string {
+  if (!text.isWellFormed()) throw new Refusal('a lone surrogate');
   return JSON.stringify(text);
 }

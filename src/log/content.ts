@@ -3,7 +3,15 @@
  * the tree. The leaf holds only the hash of the sealed blob, so destroying the key erases the content for good while
  * every hash and signature of the log stays valid. docs/log-format.md has the layout.
  */
-import { createCipheriv, createDecipheriv, createHash, timingSafeEqual } from 'node:crypto';
+import {
+  createCipheriv,
+  createDecipheriv,
+  createHash,
+  createSecretKey,
+  hash,
+  type KeyObject,
+  timingSafeEqual,
+} from 'node:crypto';
 import type { EntryId, Random } from '#core/ids.ts';
 import type { Json } from '#core/jcs.ts';
 import { canonicalJson, parseCanonicalJsonBytes } from '#core/jcs.ts';
@@ -13,7 +21,7 @@ import type { ContentHash } from './entry.ts';
 export type ContentKey = {
   /** 1 to 63 characters of `a-z 0-9 _ -`. */
   readonly id: string;
-  /** 32 uniformly random bytes. */
+  /** 32 uniformly random bytes. They don't change: what is derived from them is kept with the key. */
   readonly key: Uint8Array;
 };
 
@@ -38,28 +46,50 @@ const keyIdSpelling = /^[a-z0-9_-]{1,63}$/;
  * @throws ContentError for a malformed key; CanonicalJsonError for a value without canonical form
  */
 export function sealContent(key: ContentKey, entry: EntryId, value: Json, random: Random): SealedContent {
+  const { head, secret } = preparedFor(key);
+  const nonce = random(nonceBytes);
+  const cipher = createCipheriv('aes-256-gcm', secret, nonce);
+  cipher.setAAD(boundTo(entry, key.id));
+  const blob = concat(head, nonce, cipher.update(canonicalJson(value), 'utf8'), cipher.final(), cipher.getAuthTag());
+  return { blob, hash: contentHash(blob) };
+}
+
+type Prepared = {
+  /** Everything before the nonce. */
+  readonly head: Uint8Array;
+  readonly secret: KeyObject;
+};
+
+const prepared = new WeakMap<ContentKey, Prepared>();
+
+/** A journal seals thousands of contents under one key. @throws ContentError for a malformed key */
+function preparedFor(key: ContentKey): Prepared {
+  const known = prepared.get(key);
+  if (known !== undefined) return known;
   if (!keyIdSpelling.test(key.id)) throw new ContentError(`the key id \`${key.id}\` is not 1 to 63 of a-z 0-9 _ -`);
   if (key.key.length !== 32) throw new ContentError(`the key \`${key.id}\` has ${key.key.length} bytes, not 32`);
-  const nonce = random(nonceBytes);
-  const cipher = createCipheriv('aes-256-gcm', key.key, nonce);
-  cipher.setAAD(boundTo(entry, key.id));
-  const blob = new Uint8Array(
-    Buffer.concat([
-      Uint8Array.of(version, key.id.length),
-      Buffer.from(key.id, 'ascii'),
-      keyCommitment(key),
-      nonce,
-      cipher.update(canonicalJson(value), 'utf8'),
-      cipher.final(),
-      cipher.getAuthTag(),
-    ]),
-  );
-  return { blob, hash: contentHash(blob) };
+  const made: Prepared = {
+    head: concat(Uint8Array.of(version, key.id.length), Buffer.from(key.id, 'ascii'), keyCommitment(key)),
+    secret: createSecretKey(key.key),
+  };
+  prepared.set(key, made);
+  return made;
+}
+
+/** In memory of its own: a slice of the pool would keep the pool. */
+function concat(...parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
+  const whole = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    whole.set(part, at);
+    at += part.length;
+  }
+  return whole;
 }
 
 /** What a leaf commits to: SHA-256 of the whole blob. */
 export function contentHash(blob: Uint8Array): ContentHash {
-  return `sha256:${createHash('sha256').update(blob).digest('hex')}`;
+  return `sha256:${hash('sha256', blob, 'hex')}`;
 }
 
 /** The id of the key that sealed a blob, or undefined when the blob is malformed. */

@@ -8,7 +8,7 @@ import { newId, parseId } from '#core/ids.ts';
 import type { Instant } from '#core/instant.ts';
 import { formatInstant, parseInstant } from '#core/instant.ts';
 import type { Json } from '#core/jcs.ts';
-import { canonicalJsonBytes, parseCanonicalJsonBytes } from '#core/jcs.ts';
+import { canonicalJson, parseCanonicalJsonBytes } from '#core/jcs.ts';
 import type { ProofPurpose } from '#core/proof.ts';
 
 type KindFacts = {
@@ -138,17 +138,23 @@ export function makeEntry(
  * @throws EntryError when it is not well-formed or longer than 65,535 bytes (put what is long into the content)
  */
 export function encodeEntry(entry: Entry): Uint8Array<ArrayBuffer> {
-  let leaf: Uint8Array<ArrayBuffer>;
+  return new TextEncoder().encode(entryText(entry));
+}
+
+/** The leaf as text. @throws EntryError as `encodeEntry` */
+export function entryText(entry: Entry): string {
+  let text: string;
   try {
-    leaf = canonicalJsonBytes(entry);
+    text = canonicalJson(entry);
   } catch (cause) {
     throw new EntryError(`\`${entry.id}\` has no canonical form`, { cause });
   }
-  if (leaf.length > maxLeafBytes)
-    throw new EntryError(`\`${entry.id}\` has ${leaf.length} bytes, more than ${maxLeafBytes}`);
-  if (parseEntry(leaf) === undefined)
-    throw new EntryError(`\`${entry.id}\` of kind \`${entry.kind}\` is not well-formed`);
-  return leaf;
+  // A UTF-16 unit becomes three bytes at most: short texts need no count.
+  const bytes = text.length * 3 <= maxLeafBytes ? 0 : new TextEncoder().encode(text).length;
+  if (bytes > maxLeafBytes) throw new EntryError(`\`${entry.id}\` has ${bytes} bytes, more than ${maxLeafBytes}`);
+  // What has a canonical form is read back from it as it is, so the entry itself can be looked at.
+  if (!isWellFormed(entry)) throw new EntryError(`\`${entry.id}\` of kind \`${entry.kind}\` is not well-formed`);
+  return text;
 }
 
 /** The entry of a leaf, or undefined when the bytes are not exactly what `encodeEntry` writes. */
@@ -165,7 +171,9 @@ export function factsOf(kind: EntryKind): KindFacts {
 
 const members = new Set(['v', 'id', 'at', 'kind', 'actor', 'subjects', 'public', 'content']);
 
-function isEntry(value: unknown): value is Entry {
+const isEntry = (value: unknown): value is Entry => isWellFormed(value);
+
+function isWellFormed(value: unknown): boolean {
   if (!isRecord(value) || value['v'] !== 1) return false;
   if (Object.keys(value).some((name) => !members.has(name))) return false;
   const { id, at, kind, actor, subjects, public: facts, content } = value;

@@ -53,7 +53,7 @@ export function createMetrics(from: {
     count(sql`select coalesce(max(size), 0) as count from log_checkpoint`),
   );
   counted('sallyport_log_waiting', 'entries that the tree hasn’t taken in yet', () =>
-    count(sql`select count(*) from log_entry where leaf_index is null`),
+    count(sql`select count(*) from log_waiting`),
   );
   return {
     text: () => registry.metrics(),

@@ -1,6 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { query, testDatabase } from '#test/support/postgres.ts';
+import { cpSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { emptyDatabase, query, testDatabase } from '#test/support/postgres.ts';
+import { migrate } from './migrate.ts';
 
 type Client = (text: string, values?: unknown[]) => Promise<unknown>;
 
@@ -69,3 +73,66 @@ for (const [what, text] of [
     await query(address, entry('e1'));
     await refused(query(address, text), 'the_log_is_append_only');
   });
+
+const place = (index: number, seq: string) => `insert into log_place (leaf_index, seq) select ${index}, ${seq};`;
+const key = `insert into content_key (id, principal, wrapped, created_at) values ('k', null, '\\x00', now());`;
+const content = (of: string, under = 'k') =>
+  `insert into log_content (entry, key, blob) values ('${of}', '${under}', '\\x00');`;
+
+test('an entry waits for its place from the moment it is written', async (t) => {
+  const { address } = await testDatabase(t);
+  await query(address, entry('e1') + entry('e2'));
+  assert.deepEqual(await query(address, 'select seq from log_waiting order by seq'), [{ seq: '1' }, { seq: '2' }]);
+});
+
+for (const [what, text] of [
+  ['given to another', 'update log_place set seq = 2'],
+  ['moved', 'update log_place set leaf_index = 7'],
+  ['taken away', 'delete from log_place'],
+  ['emptied with all others', 'truncate log_place'],
+] as const)
+  test(`INVARIANT 3: a place in the tree can't be ${what}`, async (t) => {
+    const { address } = await testDatabase(t);
+    await query(address, entry('e1') + place(0, '1'));
+    await refused(query(address, text), 'the_log_is_append_only');
+  });
+
+for (const [what, text, constraint] of [
+  ['two places for one entry', place(1, '1'), 'an_entry_has_one_place'],
+  ['two entries in one place', entry('e2') + place(0, '2'), 'a_place_is_taken_once'],
+  ['a place without an entry', place(1, '99'), 'a_place_is_of_an_entry'],
+  ['content without an entry', content('e9'), 'content_is_of_an_entry'],
+  ['content under no known key', content('e1', 'other'), 'content_names_its_key'],
+  ['other content', content('e1') + `update log_content set blob = '\\x01'`, 'content_stays_what_was_sealed'],
+  ['a key of another name', `update content_key set id = 'other'`, 'content_stays_what_was_sealed'],
+  ['no key', 'delete from content_key', 'what_happened_is_kept'],
+] as const)
+  test(`INVARIANT 3: what the log refuses: ${what}`, async (t) => {
+    const { address } = await testDatabase(t);
+    await query(address, key + entry('e1') + place(0, '1'));
+    await refused(query(address, text), constraint);
+  });
+
+test('entries of an older store keep their places, and those that wait go on waiting', async (t) => {
+  const { address } = await emptyDatabase(t);
+  const folder = mkdtempSync(join(tmpdir(), 'sally-migrations-'));
+  t.after(() => rmSync(folder, { recursive: true, force: true }));
+  for (const name of ['0001-beginnings.sql', '0002-ends-and-evidence.sql'])
+    cpSync(join(import.meta.dirname, 'migrations', name), join(folder, name));
+  await migrate(address, { folder });
+  await query(address, entry('e1') + entry('e2') + entry('e3'));
+  await query(address, 'update log_entry set leaf_index = 2 - seq where seq < 3');
+  await migrate(address);
+  assert.deepEqual(
+    await query(
+      address,
+      `select id, leaf_index::int, w.seq is not null as waits
+       from log_entry left join log_place using (seq) left join log_waiting w using (seq) order by id`,
+    ),
+    [
+      { id: 'e1', leaf_index: 1, waits: false },
+      { id: 'e2', leaf_index: 0, waits: false },
+      { id: 'e3', leaf_index: null, waits: true },
+    ],
+  );
+});

@@ -28,7 +28,6 @@ type LogEntryTable = {
   actor: string;
   subjects: Readonly<Record<string, string>>;
   leaf: Uint8Array;
-  leaf_index: number | null;
   about: readonly string[];
 };
 
@@ -242,6 +241,8 @@ export type Database = {
     destroyed_at: Instant | null;
   };
   log_content: { entry: EntryId; key: string; blob: Uint8Array };
+  log_place: { leaf_index: number; seq: number };
+  log_waiting: { seq: number };
   log_tile: { path: string; bytes: Uint8Array };
   log_checkpoint: { size: number; note: string; at: Instant };
   principal: PrincipalTable;

@@ -106,16 +106,25 @@ serve(
       // Copies of an entry that is there, far behind the places that the sequencer gives.
       await query(
         app.address,
-        `insert into log_entry (id, at, kind, actor, subjects, leaf, leaf_index, about)
+        `insert into log_entry (id, at, kind, actor, subjects, leaf, about)
          select 'ent_' || lpad(n::text, 26, '0'), at, kind, actor,
                 jsonb_build_object('session', 'ses_' || lpad((n / 100)::text, 26, '0'), 'grant', 'grt_' || lpad((n / 1000)::text, 26, '0'),
                                    'principal', subjects ->> 'principal', 'role', subjects ->> 'role', 'resource', subjects ->> 'resource',
                                    'statement', n::text),
-                leaf, 1000000000 + n, about
+                leaf, about
          from (select * from log_entry where kind = 'statement.begun' limit 1) one, generate_series(1, $1::int) n`,
         [entries],
       );
-      await query(app.address, 'vacuum analyze log_entry');
+      await query(
+        app.address,
+        `with gone as (delete from log_waiting returning seq) insert into log_place select 1000000000 + seq, seq from gone`,
+      );
+      await query(
+        app.address,
+        `insert into log_content select e.id, c.key, c.blob from log_entry e, (select * from log_content limit 1) c
+         where e.kind = 'statement.begun' on conflict do nothing`,
+      );
+      await query(app.address, 'vacuum analyze');
     },
   } satisfies LogCalls,
   async () => {

@@ -93,7 +93,7 @@ export async function startProduct(target: BenchTarget): Promise<Product> {
         let before = -1;
         let grewAt = performance.now();
         while (performance.now() - grewAt < 1000) {
-          const now = (await shipped()) - (await count('select count(*) from log_entry where leaf_index is null'));
+          const now = (await shipped()) - (await count('select count(*) from log_waiting'));
           if (now !== before) grewAt = performance.now();
           before = now;
           await sleep(25);
