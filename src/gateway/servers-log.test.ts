@@ -428,7 +428,8 @@ async function compare(steps: readonly Step[]): Promise<void> {
   const events = t.controlPlane.events().filter((e) => 'on' in e && e.on.grant === login.grant);
   const begun = events.filter((e): e is Begun => e.kind === 'statement.begun');
   const ended = events.filter((e): e is Ended => e.kind === 'statement.ended');
-  const logged = loggedBy(`sally_l_${login.grant.slice(4)}`, since);
+  const made = await t.event('target.login_created', (e) => e.grant === login.grant);
+  const logged = loggedBy(made.login, since);
   matchLog(begun, ended, logged);
   matchRows(begun, ended, events, rows as { tag: string }[]);
 }
