@@ -8,7 +8,7 @@ import { isIP } from 'node:net';
 import { dirname, resolve } from 'node:path';
 import { Secret } from '#core/secret.ts';
 import { isHost, isLoopback, isNetwork, parseAddress, type Address } from '#policy/address.ts';
-import { logLevels, type LogLevel, type ServerSettings, type TlsFiles } from '#policy/configuration.ts';
+import { logLevels, mostThreads, type LogLevel, type ServerSettings, type TlsFiles } from '#policy/configuration.ts';
 
 export type ConsoleTls =
   | ({ readonly kind: 'files' } & TlsFiles)
@@ -31,6 +31,8 @@ export type ServerConfig = {
     readonly listen: Address;
     /** What clients dial; undefined: the host of the public URL. */
     readonly publicHost: string | undefined;
+    /** Of the gateway; 0: none but the main one. Undefined: one for each core, four at most. */
+    readonly threads: number | undefined;
     readonly tls: ({ readonly kind: 'files' } & TlsFiles) | { readonly kind: 'own_ca' };
   };
   /** Undefined: the embedded server. */
@@ -222,6 +224,11 @@ export function createConfig(from: {
   if (hostGiven !== undefined && !isHost(hostGiven.text))
     refuse(hostGiven.variable, `\`${hostGiven.text}\` is not a host name`);
 
+  const threadsText = env('SALLY_POSTGRES_THREADS');
+  const threads = threadsText === undefined ? server.postgres?.threads : Number(threadsText);
+  if (threadsText !== undefined && !(/^\d{1,2}$/.test(threadsText) && Number(threadsText) <= mostThreads))
+    refuse('SALLY_POSTGRES_THREADS', `\`${threadsText}\` is not a number of threads`, `write 0 to ${mostThreads}`);
+
   const levelGiven = given(['--log-level', options.logLevel], 'SALLY_LOG_LEVEL', ['log-level', server.logLevel]);
   const logLevel = logLevels.find((known) => known === (levelGiven?.text ?? 'info'));
   if (levelGiven !== undefined && logLevel === undefined)
@@ -247,6 +254,7 @@ export function createConfig(from: {
       postgres: {
         listen: postgresListen,
         publicHost: hostGiven?.text,
+        threads,
         tls: postgresFiles === undefined ? { kind: 'own_ca' } : { kind: 'files', ...postgresFiles },
       },
       databaseUrl,

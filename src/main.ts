@@ -3,13 +3,12 @@
  * above it takes its dependencies as arguments; here is the only place where they are made.
  */
 import { createServer } from 'node:net';
-import { hostname } from 'node:os';
+import { availableParallelism, hostname } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { applyFirstConfiguration } from '#app/apply-first-configuration.ts';
 import { changesChannel, createChanges, parseChange } from '#app/changes.ts';
 import { createContentKeys } from '#app/content-keys.ts';
 import type { AppContext } from '#app/context.ts';
-import { endOrphanedSessions } from '#app/end-orphaned-sessions.ts';
 import { ensureBootstrap } from '#app/ensure-bootstrap.ts';
 import { loadConfiguration, newestConfiguration } from '#app/load-configuration.ts';
 import { noteStart, noteStop } from '#app/note-system.ts';
@@ -258,9 +257,9 @@ export async function startSally(config: ServerConfig, options: StartOptions): P
     const metrics = createMetrics({
       db,
       openSessions: () => gateway.sessions().length,
+      unshippedBytes: () => gateway.unshippedBytes(),
       policyFaults: () => policy.faults,
     });
-    const startedAt = clock.now();
     const gateway = await listening('PostgreSQL gateway', '--postgres', config.postgres.listen, () =>
       startGateway({
         controlPlane: createControlPlane({
@@ -276,6 +275,8 @@ export async function startSally(config: ServerConfig, options: StartOptions): P
         journalFolder: join(data, 'journal'),
         strict: config.strictJournal,
         listen: { ...config.postgres.listen, tls: () => gatewayCertificate.current() },
+        // A clock that is moved by hand can't be had in other threads.
+        threads: options.system === undefined ? (config.postgres.threads ?? Math.min(4, availableParallelism())) : 0,
         events: gatewayEvents(log, metrics),
         ...(options.dieAt === undefined ? {} : { dieAt: options.dieAt }),
       }),
@@ -283,8 +284,7 @@ export async function startSally(config: ServerConfig, options: StartOptions): P
     parts.defer(() => gateway.stop());
     gatewayAddress = { host: publicHost, port: gateway.port };
     // What the gateway wrote down before it died comes first, then the end of the sessions that it can't have written.
-    await gateway.drain(AbortSignal.timeout(10_000));
-    const orphans = await endOrphanedSessions(app, gateway.id, startedAt);
+    const orphans = await gateway.recover(AbortSignal.timeout(10_000));
     if (orphans > 0) log.warn({ sessions: orphans }, 'ended the sessions of a gateway that died');
 
     // --- the console and the API

@@ -1,22 +1,34 @@
-/** Ends, in the record, the sessions of a gateway that died: it is starting again, so none of them can be alive. */
+/**
+ * Ends, in the record, the sessions of a gateway that died: it is starting again, so none of those from before can be alive;
+ * or, while it runs, those that it names, since the part of it that held them is gone.
+ */
 import { resourceOf } from '#core/ids.ts';
+import type { SessionId } from '#core/ids.ts';
 import type { Instant } from '#core/instant.ts';
 import { transaction } from '#store/database.ts';
 import { notify } from './changes.ts';
 import type { AppContext } from './context.ts';
 import { writeEntry } from './write-entry.ts';
 
-/** Call it when the gateway's recovered journal has been taken in, for the sessions from before it started. Answers how many. */
-export async function endOrphanedSessions(ctx: AppContext, gateway: string, before: Instant): Promise<number> {
+/** Call it when the journal that the sessions wrote to has been taken in. Answers how many. */
+export async function endOrphanedSessions(
+  ctx: AppContext,
+  gateway: string,
+  which: { readonly openedBefore: Instant } | { readonly sessions: readonly SessionId[] },
+): Promise<number> {
+  if ('sessions' in which && which.sessions.length === 0) return 0;
   return await transaction(ctx.db, async (trx) => {
-    const rows = await trx
+    const theirs = trx
       .selectFrom('session')
       .selectAll()
       .where('gateway', '=', gateway)
       .where('ended_at', 'is', null)
-      .where('opened_at', '<', before)
-      .forUpdate()
-      .execute();
+      .forUpdate();
+    const rows = await (
+      'sessions' in which
+        ? theirs.where('id', 'in', which.sessions)
+        : theirs.where('opened_at', '<', which.openedBefore)
+    ).execute();
     for (const row of rows) {
       const entry = await writeEntry(ctx, trx, {
         kind: 'session.ended',

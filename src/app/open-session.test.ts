@@ -119,9 +119,9 @@ test('the sessions of a gateway that died are ended once, with what they were on
   const bob = await app.person('bob', ['dba']);
   const opened = await session(app, ada, await active(app, ada, bob));
   app.clock.move(minutes(1));
-  assert.equal(await endOrphanedSessions(app.ctx, 'gw_another', app.clock.now()), 0);
-  assert.equal(await endOrphanedSessions(app.ctx, 'gw_test', app.clock.now()), 1);
-  assert.equal(await endOrphanedSessions(app.ctx, 'gw_test', app.clock.now()), 0);
+  assert.equal(await endOrphanedSessions(app.ctx, 'gw_another', { openedBefore: app.clock.now() }), 0);
+  assert.equal(await endOrphanedSessions(app.ctx, 'gw_test', { openedBefore: app.clock.now() }), 1);
+  assert.equal(await endOrphanedSessions(app.ctx, 'gw_test', { openedBefore: app.clock.now() }), 0);
   assert.deepEqual(await entriesOf(app, { session: opened.id, resource: 'orders' }), [
     'session.opened',
     'session.ended',

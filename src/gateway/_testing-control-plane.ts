@@ -15,7 +15,7 @@ import {
   type ResourceName,
   type SessionId,
 } from '#core/ids.ts';
-import { after, type Clock, type Duration } from '#core/instant.ts';
+import { after, type Clock, type Duration, type Instant } from '#core/instant.ts';
 import type { Columns, Role } from '#core/role.ts';
 import { authorizeSession } from '#core/session.ts';
 import type { Need } from '#sql/needs.ts';
@@ -29,6 +29,8 @@ export type TestingControlPlane = ControlPlane & {
   /** `ship` stores, and then fails. */
   storesAndFails: boolean;
   readonly records: JournalRecord[];
+  /** Sessions whose end nobody has recorded but the control plane itself. */
+  readonly orphans: ReadonlySet<SessionId>;
   readonly events: () => GatewayEvent[];
   readonly decisions: () => number;
   readonly give: (handle: string, role: Role, forMs: number) => { user: string; password: string; grant: GrantId };
@@ -61,8 +63,11 @@ export function createTestingControlPlane(context: {
   const credentials = new Map<string, { credential: CredentialId; verifier: string; grant: GrantId; handle: string }>();
   const grants = new Map<GrantId, { grant: Grant; role: Role; handle: string }>();
   const sessions = new Map<SessionId, GrantId>();
+  const openedBy = new Map<SessionId, { readonly gateway: string; readonly at: Instant }>();
   const listeners = new Set<(change: GatewayChange) => void>();
   const records: JournalRecord[] = [];
+  const stored = new Map<string, number>();
+  const orphans = new Set<SessionId>();
   let decided = 0;
 
   const id = <K extends Parameters<typeof newId>[0]>(kind: K) => newId(kind, { now: clock.now(), random });
@@ -92,6 +97,7 @@ export function createTestingControlPlane(context: {
     roles,
     denyAll: false,
     records,
+    orphans,
     events: () => records.map(({ event }) => event),
     decisions: () => decided,
     give(handle, role, forMs) {
@@ -139,7 +145,7 @@ export function createTestingControlPlane(context: {
       reach();
       return Promise.resolve(credentials.get(userName));
     },
-    openSession({ credential }) {
+    openSession({ credential, gatewayId }) {
       reach();
       const found = [...credentials.values()].find((c) => c.credential === credential);
       const known = found === undefined ? undefined : grants.get(found.grant);
@@ -164,6 +170,7 @@ export function createTestingControlPlane(context: {
           hint: `sally request ${known.role.name}`,
         });
       sessions.set(outcome.session.id, found.grant);
+      openedBy.set(outcome.session.id, { gateway: gatewayId, at: clock.now() });
       return Promise.resolve({ kind: 'opened', session: outcome.session });
     },
     async decide({ session, needs }) {
@@ -188,16 +195,30 @@ export function createTestingControlPlane(context: {
       const helpful = roles.filter((role) => needs.every(gives(role))).map((role) => role.name);
       return { kind: 'deny', policyVersion, policies: [], missing, roles: helpful };
     },
-    ship(_gatewayId, batch) {
+    ship(gatewayId, batch) {
       if (plane.isAway) return Promise.reject(new Error('control plane is away'));
       for (const record of batch) {
-        const last = records.at(-1)?.number ?? 0;
+        const last = stored.get(gatewayId) ?? 0;
         if (record.number <= last) continue;
         if (record.number !== last + 1) return Promise.reject(new Error(`gap: ${record.number} after ${last}`));
         records.push(record);
+        stored.set(gatewayId, record.number);
       }
       if (plane.storesAndFails) return Promise.reject(new Error('failed, yet it happened'));
-      return Promise.resolve({ storedUpTo: records.at(-1)?.number ?? 0 });
+      return Promise.resolve({ storedUpTo: stored.get(gatewayId) ?? 0 });
+    },
+    endOrphans(gatewayId, which) {
+      reach();
+      const ended = new Set(records.flatMap(({ event }) => (event.kind === 'session.ended' ? [event.on.session] : [])));
+      const gone =
+        'sessions' in which
+          ? which.sessions
+          : [...openedBy].flatMap(([id, { gateway, at }]) =>
+              gateway === gatewayId && at < which.openedBefore ? [id] : [],
+            );
+      const before = orphans.size;
+      for (const id of gone) if (!ended.has(id)) orphans.add(id);
+      return Promise.resolve(orphans.size - before);
     },
     subscribe(on) {
       listeners.add(on);

@@ -52,6 +52,15 @@ export type ControlPlane = {
    */
   readonly liveSessions: (ids: readonly SessionId[]) => Promise<readonly LiveSession[]>;
 
+  /**
+   * Ends, in the record, sessions that went down with what held them: those of the gateway that were opened before then, or
+   * the ones named. Asked when the journal they wrote to has been taken in. Answers how many.
+   */
+  readonly endOrphans: (
+    gatewayId: string,
+    which: { readonly openedBefore: Instant } | { readonly sessions: readonly SessionId[] },
+  ) => Promise<number>;
+
   /** How to reach a registered resource as its administrator. Undefined: not registered, nothing is dialled (INVARIANT 11). */
   readonly resourceTarget: (resource: ResourceName) => Promise<TargetAccess | undefined>;
 
@@ -141,6 +150,8 @@ export type EndReason =
   | 'client_closed'
   | 'target_closed'
   | 'protocol_violation'
+  /** The gateway, or the part of it that held the session, died. Nobody was told. */
+  | 'gateway_died'
   /** A fault of the gateway's own. */
   | 'fault';
 

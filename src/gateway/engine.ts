@@ -10,6 +10,7 @@ import type { GrantId, Random, ResourceName, SessionId } from '#core/ids.ts';
 import type { Clock, Instant } from '#core/instant.ts';
 import type { Analysis } from '#sql/needs.ts';
 import type { ControlPlane, EndReason, GatewayChange, TargetRoute } from './control-plane.ts';
+import type { DoorCounts } from './door.ts';
 import type { GatewayEvents } from './events.ts';
 import type { Reached } from './fault-points.ts';
 import { createCancelRegistry } from './postgres/cancel.ts';
@@ -32,6 +33,12 @@ export type Hub = Pick<ControlPlane, 'findCredential' | 'openSession' | 'decide'
   readonly analyse: (ask: AnalyseAsk) => Promise<Analysis>;
   /** Something was defined or dropped: resolves when the catalogue has been loaded anew, and engines have heard of it. */
   readonly reloadCatalogue: (resource: ResourceName) => Promise<void>;
+  /** The session's backend on the target, to be ended there if we can't do it any more. */
+  readonly connected: (session: SessionId, processId: number) => void;
+  /** A cancel request for a session of another engine. Resolves when it has been carried out, or was of no use. */
+  readonly cancelElsewhere: (processId: number, secretKey: Uint8Array) => Promise<void>;
+  /** A wrong password came from there: all engines hear of it. */
+  readonly signInFailed: (address: string) => void;
 };
 
 export type AnalyseAsk = {
@@ -53,11 +60,16 @@ export type Engine = {
   readonly moveDeadline: (grant: GrantId, to: Instant) => Promise<void>;
   /** Another catalogue: nothing that was judged by the one before holds. */
   readonly catalogueChanged: () => Promise<void>;
+  readonly cancel: (processId: number, secretKey: Uint8Array) => Promise<void>;
+  readonly signInFailed: (address: string) => void;
   /** Cuts the sessions, tells them why, and closes the listener. The journal goes on. */
   readonly stop: () => Promise<void>;
 };
 
 export type EngineOptions = {
+  /** Which one it is: 0 in the hub's own thread. */
+  readonly engine: number;
+  readonly door: DoorCounts;
   readonly hub: Hub;
   readonly events: GatewayEvents;
   readonly recorder: Pick<Recorder, 'id' | 'journal' | 'whenFailed'>;
@@ -153,12 +165,15 @@ export async function startEngine(options: EngineOptions): Promise<Engine> {
       ? Promise.resolve({ kind: 'refused', message: 'sallyport: the gateway has lost the control plane' })
       : hub.openSession(ask);
 
+  const cancels = createCancelRegistry({ random, engine: options.engine, elsewhere: hub.cancelElsewhere });
   const listener = await listen(options.listen, {
     hub: { ...hub, openSession: openWhenHeard },
     journal: recorder.journal,
     judge,
     supervisor,
-    cancels: createCancelRegistry({ random }),
+    cancels,
+    engine: options.engine,
+    door: options.door,
     clock,
     random,
     events,
@@ -180,6 +195,8 @@ export async function startEngine(options: EngineOptions): Promise<Engine> {
     cut,
     moveDeadline: (grant, to) => Promise.resolve(supervisor.moveDeadline(grant, to)),
     catalogueChanged: () => Promise.resolve(judge.catalogueChanged()),
+    cancel: (processId, secretKey) => cancels.request(processId, Buffer.from(secretKey)),
+    signInFailed: (address) => listener.noteFailure(address),
     async stop() {
       if (isStopping) return;
       isStopping = true;

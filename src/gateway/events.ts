@@ -19,6 +19,16 @@ export type GatewayEvents = {
   readonly controlPlaneLost: () => void;
   readonly controlPlaneBack: () => void;
   readonly targetFailed: (resource: ResourceName, error: unknown) => void;
+  /** An engine's thread is gone, and its sessions with it. `deaths` in a row; it is started again after that time. */
+  readonly engineDied: (
+    engine: number,
+    why: {
+      readonly error: unknown;
+      readonly sessions: number;
+      readonly deaths: number;
+      readonly againInMs: number;
+    },
+  ) => void;
   /** A fault of ours: somebody should look at it. */
   readonly fault: (what: string, error: unknown) => void;
 };
@@ -44,5 +54,6 @@ export const silentEvents: GatewayEvents = {
   controlPlaneLost: nothing,
   controlPlaneBack: nothing,
   targetFailed: nothing,
+  engineDied: nothing,
   fault: nothing,
 };

@@ -2,7 +2,7 @@
  * Where the process may die: every step of opening and of ending a session. `test/faults/fault-points.test.ts` walks this
  * table, kills the process exactly there, and looks at what is left. Outside of tests nothing here does anything.
  */
-import { readFileSync } from 'node:fs';
+import { readFileSync, rmSync } from 'node:fs';
 import type { ControlPlane } from './control-plane.ts';
 import type { JournalDisk } from './journal-disk.ts';
 
@@ -97,5 +97,37 @@ export function diskWithPoints(disk: JournalDisk, reached: Reached): JournalDisk
         },
       };
     },
+  };
+}
+
+/**
+ * For an engine in a thread: what is armed is the point and how it ends, `statement_recorded throws`. It happens once, to
+ * whichever engine comes there first; the file is removed.
+ *
+ * @param file as of `dieAt`, which is still obeyed
+ */
+export function breakAt(file: string): Reached {
+  const die = dieAt(file);
+  return (point) => {
+    die(point);
+    let armed: string;
+    try {
+      armed = readFileSync(file, 'utf8').trim();
+      if (!armed.startsWith(`${point} `)) return;
+      rmSync(file);
+    } catch {
+      return;
+    }
+    switch (armed.slice(point.length + 1)) {
+      case 'throws':
+        setImmediate(() => {
+          throw new Error('thrown by a test');
+        });
+        return;
+      case 'hangs':
+        for (;;);
+      default:
+        throw new Error(`break at a point: \`${armed}\` says no way`);
+    }
   };
 }

@@ -10,7 +10,8 @@ import type { GrantId, Random, ResourceName, SessionId } from '#core/ids.ts';
 import type { Clock, Instant } from '#core/instant.ts';
 import type { AuthorizedSession } from '#core/session.ts';
 import type { ControlPlane, GatewayChange, TargetAccess, TargetRoute } from './control-plane.ts';
-import { startEngine, type Engine, type Hub } from './engine.ts';
+import type { Hub } from './engine.ts';
+import { startEngines, type Engines, type EnginesOptions, type Reachable } from './engines.ts';
 import { silentEvents, type GatewayEvents } from './events.ts';
 import { controlPlaneWithPoints, dieAt, diskWithPoints } from './fault-points.ts';
 import type { JournalState } from './journal.ts';
@@ -32,6 +33,11 @@ export type GatewayOptions = {
   /** Private to this gateway; holds its identity and what has not been shipped. */
   readonly journalFolder: string;
   readonly listen: ListenOptions;
+  /**
+   * How many engines share the port, each in a thread of its own (1 to 15); they have the system's clock and disk. 0: one in
+   * this thread. Where the system can't share a port there is one.
+   */
+  readonly threads?: number;
   readonly timers?: Timers;
   readonly events?: Partial<GatewayEvents>;
   readonly limits?: Partial<Limits>;
@@ -49,6 +55,7 @@ export type GatewayOptions = {
 };
 
 export type Gateway = {
+  /** Of the hub's own journal. */
   readonly id: string;
   readonly host: string;
   readonly port: number;
@@ -58,6 +65,11 @@ export type Gateway = {
   readonly unshippedBytes: () => number;
   /** Resolves when everything written down so far has reached the control plane, or `signal` aborts. */
   readonly drain: (signal: AbortSignal) => Promise<void>;
+  /**
+   * After a start: waits until what earlier lives wrote down has been taken in, or `signal` aborts, and ends in the record
+   * the sessions that they can't have ended. Answers how many.
+   */
+  readonly recover: (signal: AbortSignal) => Promise<number>;
   /** Drops what is left on all targets; also done at the start and every minute. */
   readonly reconcile: () => Promise<void>;
   /** Cuts the sessions, drops their logins, ships the journal as far as it can within `shipWithinMs`, and closes. */
@@ -65,14 +77,23 @@ export type Gateway = {
 };
 
 const beatMs = 1000;
+/** How long a drain goes on, whoever still waits for it. */
+const drainMs = 60_000;
 
 /** What the hub knows of a session that an engine holds. */
-type Held = { readonly session: AuthorizedSession; readonly database: string; deadline: Instant };
+type Held = {
+  readonly session: AuthorizedSession;
+  readonly database: string;
+  readonly engine: number;
+  deadline: Instant;
+  /** Of its backend on the target. */
+  processId: number | undefined;
+};
 
 /** Throws when the journal can't be recovered or the port is taken. */
 export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const { clock, random, graceMs = 15_000, reconcileEveryMs = 60_000, strict = false } = options;
-  const { catalogueEveryMs = 5000 } = options;
+  const { catalogueEveryMs = 5000, threads = 0 } = options;
   const timers = options.timers ?? realTimers;
   const reached = options.dieAt === undefined ? undefined : dieAt(options.dieAt);
   const controlPlane =
@@ -87,11 +108,22 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
       // The clock has ended the grant, whether or not anybody has told us.
       if (reason === 'expired') endGrant(session.grant);
     },
+  };
+  /** Engines that have lost the control plane. */
+  const lost = new Set<number>();
+  const eventsFor = (engine: number): GatewayEvents => ({
+    ...events,
+    controlPlaneLost() {
+      if (lost.size === 0) told.controlPlaneLost();
+      lost.add(engine);
+    },
     controlPlaneBack() {
+      lost.delete(engine);
+      if (lost.size > 0) return;
       told.controlPlaneBack();
       own(recheck(), 'sessions could not be checked');
     },
-  };
+  });
 
   const recorder = startRecorder({
     folder: options.journalFolder,
@@ -118,15 +150,20 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
 
   /** Every session that the control plane has opened for us and that hasn't ended. */
   const held = new Map<SessionId, Held>();
-  const engines: Engine[] = [];
+  let engines: Engines | undefined;
+  /** How often each engine has died. */
+  const deaths = new Map<number, number>();
+  /** Sessions that went down with an engine and that the record shows open. */
+  const orphans = new Map<number, SessionId[]>();
+  const startedAt = clock.now();
   let isStopping = false;
   const background = new Set<Promise<unknown>>();
   const own = (work: Promise<unknown>, what: string) => {
     const tracked = work.catch((error: unknown) => events.fault(what, error)).finally(() => background.delete(tracked));
     background.add(tracked);
   };
-  const onEngines = (what: string, run: (engine: Engine) => Promise<unknown>) => {
-    for (const engine of engines) own(run(engine), what);
+  const onEngines = (what: string, run: (engine: Reachable) => Promise<unknown>) => {
+    for (const engine of engines?.all ?? []) own(run(engine), what);
   };
 
   const accessOf = async (resource: ResourceName): Promise<TargetAccess> => {
@@ -135,16 +172,27 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     return access;
   };
 
-  const hub: Hub = {
+  const hubFor = (engine: number): Hub & Pick<ControlPlane, 'ship'> => ({
+    ship: (gateway, batch) => controlPlane.ship(gateway, batch),
     findCredential: (userName) => controlPlane.findCredential(userName),
     decide: (ask) => controlPlane.decide(ask),
     async openSession(ask) {
+      // INVARIANT 6: of what happens to logins and roles the hub keeps the record.
+      if (recorder.journal.state === 'failed')
+        return { kind: 'refused', message: 'sallyport: the gateway can not record what is done' };
+      const life = deaths.get(engine);
       const answer = await controlPlane.openSession(ask);
-      if (answer.kind === 'opened')
-        held.set(answer.session.id, {
-          session: answer.session,
+      if (answer.kind !== 'opened') return answer;
+      const { session } = answer;
+      // The engine that asked is gone, and nobody will ever end what was opened for it.
+      if (deaths.get(engine) !== life) orphans.set(engine, [...(orphans.get(engine) ?? []), session.id]);
+      else
+        held.set(session.id, {
+          session,
           database: ask.database,
-          deadline: answer.session.endsAt,
+          engine,
+          deadline: session.endsAt,
+          processId: undefined,
         });
       return answer;
     },
@@ -174,7 +222,13 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
       catalogues.invalidate(resource);
       await catalogues.get(await accessOf(resource));
     },
-  };
+    connected(id, processId) {
+      const one = held.get(id);
+      if (one !== undefined) one.processId = processId;
+    },
+    cancelElsewhere: async (processId, secretKey) => engines?.cancel(processId, secretKey),
+    signInFailed: (address) => engines?.signInFailed(address),
+  });
 
   const endGrant = (grant: GrantId) => {
     const drop = async () => {
@@ -248,14 +302,46 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
       await provisioner.reconcile(resource).catch((error: unknown) => events.targetFailed(resource, error));
   };
 
+  /** An engine's sockets are closed. What its sessions left running on the targets is ended, their logins stay. */
+  const onDeath: EnginesOptions['onDeath'] = (engine, why) => {
+    deaths.set(engine, (deaths.get(engine) ?? 0) + 1);
+    lost.delete(engine);
+    const gone = [...held.values()].filter((one) => one.engine === engine);
+    told.engineDied(engine, { ...why, sessions: gone.length });
+    const byGrant = Map.groupBy(gone, ({ session }) => session.grant);
+    for (const [grant, theirs] of byGrant) {
+      const processIds = theirs.flatMap(({ processId }) => (processId === undefined ? [] : [processId]));
+      own(provisioner.endBackends(grant, processIds), 'backends could not be ended');
+    }
+    for (const { session } of gone) {
+      held.delete(session.id);
+      told.sessionEnded(session, 'gateway_died', { bytesIn: 0, bytesOut: 0, statements: 0 });
+    }
+    orphans.set(engine, [...(orphans.get(engine) ?? []), ...gone.map(({ session }) => session.id)]);
+  };
+  const endOrphans = async (): Promise<void> => {
+    for (const [engine, sessions] of orphans) {
+      const id = engines?.idOf(engine);
+      if (id === undefined || sessions.length === 0) continue;
+      // What the engine wrote down itself comes first.
+      await engines?.drain(10_000);
+      await controlPlane.endOrphans(id, { sessions });
+      orphans.set(engine, orphans.get(engine)?.filter((session) => !sessions.includes(session)) ?? []);
+    }
+  };
+
   let pulse = timers.setTimer(beatMs, beat);
+  let orphansAt = 0;
   let recheckAt = clock.now() + 30_000;
   let catalogueAt = clock.now() + catalogueEveryMs;
   let reconcileAt = clock.now() + reconcileEveryMs;
   function beat(): void {
     if (isStopping) return;
     pulse = timers.setTimer(beatMs, beat);
+    engines?.beat();
     const now = clock.now();
+    // Tried again until it is done; at once when the engine is back.
+    if ((orphansAt = (orphansAt + 1) % 10) === 0) own(endOrphans(), 'sessions could not be ended in the record');
     if (now >= recheckAt) {
       recheckAt = now + 30_000;
       own(recheck(), 'sessions could not be checked');
@@ -271,10 +357,15 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   }
 
   const subscription = controlPlane.subscribe(onChange);
-  const engine = await startEngine({
-    hub,
-    events,
+  engines = await startEngines({
+    threads,
+    hubFor,
+    eventsFor,
     recorder,
+    folder: options.journalFolder,
+    dieAt: options.dieAt,
+    onDeath,
+    onReturn: () => own(endOrphans(), 'sessions could not be ended in the record'),
     clock,
     random,
     timers,
@@ -290,26 +381,33 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     await Promise.all([recorder.stop(0), provisioner[Symbol.asyncDispose](), analyser[Symbol.asyncDispose]()]);
     throw error;
   });
-  engines.push(engine);
+  const running = engines;
   // Whoever came in before the engine could be told of anything.
   own(recheck(), 'sessions could not be checked');
   own(reconcile(), 'targets could not be reconciled');
 
   return {
     id: recorder.id,
-    host: engine.host,
-    port: engine.port,
+    host: running.host,
+    port: running.port,
     sessions: () => [...held.values()].map(({ session }) => session),
-    journalState: () => recorder.journal.state,
-    unshippedBytes: () => recorder.journal.unshippedBytes,
-    drain: (signal) => recorder.drain(signal),
+    journalState: running.journalState,
+    unshippedBytes: running.unshippedBytes,
+    drain: (signal) => untilAborted(running.drain(drainMs), signal),
+    async recover(signal) {
+      const ids = running.ids();
+      await untilAborted(running.drain(drainMs), signal);
+      let count = 0;
+      for (const id of ids) count += await controlPlane.endOrphans(id, { openedBefore: startedAt });
+      return count;
+    },
     reconcile,
     async stop({ shipWithinMs = 3000 } = {}) {
       if (isStopping) return;
       isStopping = true;
       pulse[Symbol.dispose]();
       subscription[Symbol.dispose]();
-      await Promise.all(engines.map((one) => one.stop()));
+      await running.stop(shipWithinMs);
       // INVARIANT 12: a login that nobody can use through us is of no use to anybody.
       await Promise.allSettled(provisioner.grants().map((grant) => provisioner.drop(grant)));
       await Promise.allSettled(background);
@@ -318,6 +416,12 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     },
   };
 }
+
+const untilAborted = (work: Promise<void>, signal: AbortSignal): Promise<void> =>
+  Promise.race([
+    work,
+    new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true })),
+  ]);
 
 /** INVARIANT 10: an engine never sees what administers a target. */
 function routeOf({ admin: _, ...route }: TargetAccess): TargetRoute {

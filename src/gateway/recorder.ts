@@ -23,6 +23,8 @@ export type Recorder = {
   readonly whenFailed: (then: () => void) => Disposable;
   /** Resolves when everything written down so far has reached the control plane, or `signal` aborts. */
   readonly drain: (signal: AbortSignal) => Promise<void>;
+  /** Whether all that was ever written has reached the control plane. */
+  readonly isDrained: () => boolean;
   /** Writes what is left, ships as far as it can within `shipWithinMs`, and closes. */
   readonly stop: (shipWithinMs: number) => Promise<void>;
 };
@@ -59,6 +61,7 @@ export function startRecorder(context: {
       return { [Symbol.dispose]: () => void listeners.delete(then) };
     },
     drain: (signal) => shipper.drain(signal),
+    isDrained: () => shipper.isDrained(),
     async stop(shipWithinMs) {
       journal.flush();
       await new Promise<void>((resolve) => {

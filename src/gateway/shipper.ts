@@ -5,6 +5,8 @@ import type { Journal } from './journal.ts';
 export type Shipper = AsyncDisposable & {
   /** Resolves when everything durable at the time of the call has been stored, or `signal` aborts. */
   readonly drain: (signal: AbortSignal) => Promise<void>;
+  /** Whether everything has been stored. */
+  readonly isDrained: () => boolean;
 };
 
 export function startShipper(context: {
@@ -63,6 +65,7 @@ export function startShipper(context: {
   const running = run();
 
   return {
+    isDrained: () => storedUpTo >= journal.lastNumber,
     drain(signal) {
       const number = journal.durableNumber;
       if (number <= storedUpTo || signal.aborted) return Promise.resolve();

@@ -151,6 +151,7 @@ const words: Readonly<Record<EndReason, string>> = {
   client_closed: 'the client closed the connection',
   target_closed: 'the target closed the connection',
   protocol_violation: 'the client broke the protocol',
+  gateway_died: 'the gateway stopped without a word',
   fault: 'something in the gateway failed',
 };
 
@@ -160,6 +161,7 @@ const withoutAdvice = new Set<EndReason>([
   'gateway_stopped',
   'journal_failed',
   'suspended',
+  'gateway_died',
   'fault',
 ]);
 

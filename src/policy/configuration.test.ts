@@ -89,7 +89,7 @@ test('the server section is read whole', () => {
   const outcome = parse(`${minimal}server:
   public-url: https://sally.example.com
   console: { listen: '[::]:7700', tls: { cert: a.pem, key: a.key } }
-  postgres: { listen: 127.0.0.1:0, public-host: db.example.com }
+  postgres: { listen: 127.0.0.1:0, public-host: db.example.com, threads: 2 }
   data: ./data
   database-url: { env: SALLY_DATABASE_URL }
   trusted-proxies: [10.0.0.0/8, '::1', fd00::/8]
@@ -100,7 +100,7 @@ test('the server section is read whole', () => {
   assert.deepEqual(outcome.server, {
     publicUrl: 'https://sally.example.com',
     console: { listen: { host: '::', port: 7700 }, tls: { cert: 'a.pem', key: 'a.key' } },
-    postgres: { listen: { host: '127.0.0.1', port: 0 }, publicHost: 'db.example.com' },
+    postgres: { listen: { host: '127.0.0.1', port: 0 }, publicHost: 'db.example.com', threads: 2 },
     data: './data',
     databaseUrl: { env: 'SALLY_DATABASE_URL' },
     trustedProxies: ['10.0.0.0/8', '::1', 'fd00::/8'],

@@ -35,11 +35,19 @@ const maxConfigurationLength = 1_000_000;
 
 export type TlsFiles = { readonly cert: string; readonly key: string };
 
+/** Of the gateway: a cancel key has four bits to say which. */
+export const mostThreads = 15;
+
 /** The `server` section as it is written; `src/config.ts` puts it together with the environment and the command line. */
 export type ServerSettings = {
   readonly publicUrl?: string;
   readonly console?: { readonly listen?: Address; readonly tls?: TlsFiles };
-  readonly postgres?: { readonly listen?: Address; readonly publicHost?: string; readonly tls?: TlsFiles };
+  readonly postgres?: {
+    readonly listen?: Address;
+    readonly publicHost?: string;
+    readonly tls?: TlsFiles;
+    readonly threads?: number;
+  };
   readonly data?: string;
   readonly databaseUrl?: SecretReference;
   readonly trustedProxies?: readonly string[];
@@ -177,7 +185,7 @@ function readServer(yaml: YamlReader, node: Node): ServerSettings {
   ]);
   if (server === undefined) return {};
   const console = yaml.record(server.console, '`console`', ['listen', 'tls']);
-  const postgres = yaml.record(server.postgres, '`postgres`', ['listen', 'public-host', 'tls']);
+  const postgres = yaml.record(server.postgres, '`postgres`', ['listen', 'public-host', 'threads', 'tls']);
   const journal = yaml.record(server.journal, '`journal`', ['strict']);
   const level = yaml.text(server['log-level'], '`log-level`');
   const logLevel = logLevels.find((known) => known === level);
@@ -193,6 +201,7 @@ function readServer(yaml: YamlReader, node: Node): ServerSettings {
   }
   const url = yaml.text(server['public-url'], '`public-url`');
   const data = yaml.text(server.data, '`data`');
+  const threads = postgres?.threads && yaml.wholeNumber(postgres.threads, '`threads`', 0, mostThreads);
   const host = yaml.text(postgres?.['public-host'], '`public-host`');
   if (host !== undefined && !isHost(host)) yaml.fault(postgres?.['public-host'], `\`${host}\` is not a host name`);
   return present({
@@ -200,7 +209,12 @@ function readServer(yaml: YamlReader, node: Node): ServerSettings {
     console: console && present({ listen: readListen(yaml, console.listen), tls: readTlsFiles(yaml, console.tls) }),
     postgres:
       postgres &&
-      present({ listen: readListen(yaml, postgres.listen), publicHost: host, tls: readTlsFiles(yaml, postgres.tls) }),
+      present({
+        listen: readListen(yaml, postgres.listen),
+        publicHost: host,
+        threads,
+        tls: readTlsFiles(yaml, postgres.tls),
+      }),
     data,
     databaseUrl: readSecret(yaml, server['database-url'], '`database-url`'),
     trustedProxies: proxies === undefined ? undefined : trustedProxies,

@@ -9,6 +9,7 @@ import { Secret } from '#core/secret.ts';
 import type { Change } from '#app/changes.ts';
 import type { AppContext } from '#app/context.ts';
 import { decideStatement } from '#app/decide-statement.ts';
+import { endOrphanedSessions } from '#app/end-orphaned-sessions.ts';
 import { findCredential } from '#app/find-credential.ts';
 import { knownGrants, liveSessions } from '#app/live-sessions.ts';
 import { openSession } from '#app/open-session.ts';
@@ -47,6 +48,7 @@ export function createControlPlane(from: {
         },
       }),
     ship: (gatewayId, batch) => shipJournal(app, gatewayId, batch),
+    endOrphans: (gatewayId, which) => endOrphanedSessions(app, gatewayId, which),
     liveSessions: (ids) => liveSessions(app, ids),
     knownGrants: (ids) => knownGrants(app, ids),
     declaredRoles: () =>

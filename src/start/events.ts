@@ -39,6 +39,10 @@ export function gatewayEvents(log: Logger, metrics: Metrics): GatewayEvents {
       count('target_failed');
       log.error({ resource, err }, 'a target needs attention');
     },
+    engineDied: (engine, { error, ...rest }) => {
+      count('engine_died');
+      log.error({ engine, err: error, ...rest }, 'an engine of the gateway died and is started again');
+    },
     fault: (what, err) => {
       count('fault');
       log.error({ err }, what);

@@ -11,6 +11,7 @@ export type Metrics = {
 export function createMetrics(from: {
   readonly db: Db;
   readonly openSessions: () => number;
+  readonly unshippedBytes: () => number;
   readonly policyFaults: () => number;
 }): Metrics {
   const registry = new Registry();
@@ -22,6 +23,14 @@ export function createMetrics(from: {
     registers,
     collect() {
       this.set(from.openSessions());
+    },
+  });
+  new Gauge({
+    name: 'sallyport_journal_unshipped_bytes',
+    help: 'bytes in the journals of this gateway that are not in the log yet',
+    registers,
+    collect() {
+      this.set(from.unshippedBytes());
     },
   });
   new Gauge({

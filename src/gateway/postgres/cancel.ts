@@ -2,6 +2,9 @@
  * Cancel requests come on a connection of their own, with nothing but a process id and a key. Ours are translated: the
  * client never learns those of the target. A wrong key gets no answer, as a right one does. As with the server itself, the
  * connection is closed when the request has been carried out, so that who waits for that can send the next statement.
+ *
+ * A request may reach another engine than the session's. The last bits of the process id say which engine that is; they
+ * are no secret, the key is what counts, and only the session's own engine has it.
  */
 import { timingSafeEqual } from 'node:crypto';
 import type { Random } from '#core/ids.ts';
@@ -16,20 +19,31 @@ export type CancelRegistry = {
   readonly request: (processId: number, secretKey: Buffer) => Promise<void>;
 };
 
-export function createCancelRegistry(context: { readonly random: Random }): CancelRegistry {
-  const { random } = context;
+const engineBits = 4;
+/** 0 to this. */
+export const lastEngine = 2 ** engineBits - 1;
+export const engineOf = (processId: number): number => processId & lastEngine;
+
+export function createCancelRegistry(context: {
+  readonly random: Random;
+  readonly engine: number;
+  /** Hands a request on to the engine that the process id names. */
+  readonly elsewhere: (processId: number, secretKey: Uint8Array) => Promise<void>;
+}): CancelRegistry {
+  const { random, engine, elsewhere } = context;
   const known = new Map<number, { readonly secretKey: Buffer; readonly cancel: () => Promise<void> }>();
   return {
     register(cancel, keyBytes) {
       let processId: number;
       // Positive, as process ids are.
-      do processId = Buffer.from(random(4)).readInt32BE() & 0x7fffffff;
+      do processId = (Buffer.from(random(4)).readInt32BE() & 0x7fffffff & ~lastEngine) | engine;
       while (processId === 0 || known.has(processId));
       const secretKey = Buffer.from(random(keyBytes));
       known.set(processId, { secretKey, cancel });
       return { processId, secretKey, release: () => void known.delete(processId) };
     },
     async request(processId, secretKey) {
+      if (engineOf(processId) !== engine) return elsewhere(processId, secretKey).catch(() => {});
       const entry = known.get(processId);
       const expected = entry?.secretKey ?? Buffer.alloc(secretKey.length);
       const isRight = timingSafeEqual(padded(expected), padded(secretKey)) && expected.length === secretKey.length;

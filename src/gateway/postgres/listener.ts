@@ -12,6 +12,7 @@ import { ProtocolViolation } from '#wire/postgres/bytes.ts';
 import { encodeErrorResponse, encodeNegotiateProtocolVersion } from '#wire/postgres/backend.ts';
 import { serverEndPointBinding } from '#wire/postgres/scram.ts';
 import { decodeStartupPacket } from '#wire/postgres/startup.ts';
+import { openDoor } from '../door.ts';
 import type { RefusedWhy } from '../events.ts';
 import { HandshakeReader } from './handshake-reader.ts';
 import { openSession, type OpenContext } from './open-session.ts';
@@ -29,9 +30,13 @@ export type ListenOptions = {
   readonly maxHandshakes?: number;
   /** Wrong passwords from one address within a minute, after which it is turned away for that minute. */
   readonly maxFailuresPerMinute?: number;
+  /** Others listen on the same port: the kernel shares connections out among them. */
+  readonly reusePort?: boolean;
 };
 
 export type Listener = AsyncDisposable & {
+  /** A wrong password came from there, to this listener or to another of the same gateway. */
+  readonly noteFailure: (address: string) => void;
   readonly port: number;
   readonly host: string;
 };
@@ -48,10 +53,9 @@ export async function listen(options: ListenOptions, context: OpenContext): Prom
     maxFailuresPerMinute = 20,
   } = options;
   const { events, clock } = context;
-  const handshakes = new Map<string, number>();
   const failures = new Map<string, { count: number; since: number }>();
+  const door = openDoor(context.door, context.engine, { perAddress: maxHandshakesPerAddress, all: maxHandshakes });
   const sockets = new Set<Socket>();
-  let inHandshake = 0;
   let isStopping = false;
 
   const hasFailedTooOften = (address: string): boolean => {
@@ -77,15 +81,14 @@ export async function listen(options: ListenOptions, context: OpenContext): Prom
     socket.setKeepAlive(true, 60_000);
     sockets.add(socket);
     socket.once('close', () => sockets.delete(socket));
-    const sameAddress = handshakes.get(address) ?? 0;
-    const because: RefusedWhy | undefined = isStopping
-      ? 'stopping'
-      : sameAddress >= maxHandshakesPerAddress || inHandshake >= maxHandshakes
-        ? 'too_many_handshakes'
-        : hasFailedTooOften(address)
+    const failedTooOften = !isStopping && hasFailedTooOften(address);
+    const over = isStopping || failedTooOften ? undefined : door.enter(address);
+    if (over === undefined) {
+      const because: RefusedWhy = isStopping
+        ? 'stopping'
+        : failedTooOften
           ? 'too_many_failures'
-          : undefined;
-    if (because !== undefined) {
+          : 'too_many_handshakes';
       events.connectionRefused(because, address);
       // Before any byte was read: a client shows it, whatever it was about to say.
       const message = `sallyport: too many ${because === 'too_many_failures' ? 'failed sign-ins' : 'connections'}`;
@@ -96,14 +99,6 @@ export async function listen(options: ListenOptions, context: OpenContext): Prom
       return;
     }
     context.reached?.('socket_accepted');
-    handshakes.set(address, sameAddress + 1);
-    inHandshake += 1;
-    const over = () => {
-      inHandshake -= 1;
-      const left = (handshakes.get(address) ?? 1) - 1;
-      if (left > 0) handshakes.set(address, left);
-      else handshakes.delete(address);
-    };
     const deadline = new AbortController();
     const timer = setTimeout(() => deadline.abort(), handshakeMs);
     greet(socket, address, deadline.signal).then(
@@ -112,7 +107,7 @@ export async function listen(options: ListenOptions, context: OpenContext): Prom
         over();
         // The supervisor has it now.
         if (outcome === 'opened') sockets.delete(socket);
-        if (outcome === 'wrong_password') noteFailure(address);
+        if (outcome === 'wrong_password') context.hub.signInFailed(address);
         if (outcome !== 'opened' && outcome !== 'cancelled') {
           events.connectionRefused(outcome, address);
           // Our last words are on their way; who doesn't take them loses the socket.
@@ -231,7 +226,8 @@ export async function listen(options: ListenOptions, context: OpenContext): Prom
   const server: Server = createServer(accept);
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
-    server.listen({ host: options.host, port: options.port, backlog: 511 }, () => {
+    const { host, port, reusePort = false } = options;
+    server.listen({ host, port, reusePort, backlog: 511 }, () => {
       server.removeListener('error', reject);
       resolve();
     });
@@ -240,6 +236,7 @@ export async function listen(options: ListenOptions, context: OpenContext): Prom
   return {
     port: (server.address() as AddressInfo).port,
     host: options.host,
+    noteFailure,
     async [Symbol.asyncDispose]() {
       isStopping = true;
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));

@@ -16,6 +16,7 @@ import {
   encodeReadyForQuery,
 } from '#wire/postgres/backend.ts';
 import type { EndReason } from '../control-plane.ts';
+import type { DoorCounts } from '../door.ts';
 import type { Hub } from '../engine.ts';
 import type { GatewayEvents, RefusedWhy } from '../events.ts';
 import type { Reached } from '../fault-points.ts';
@@ -42,6 +43,9 @@ export type OpenContext = {
   readonly judge: Judge;
   readonly supervisor: Supervisor;
   readonly cancels: CancelRegistry;
+  /** Which one we are: 0 in the hub's own thread. */
+  readonly engine: number;
+  readonly door: DoorCounts;
   readonly clock: Clock;
   readonly random: Random;
   readonly events: GatewayEvents;
@@ -151,6 +155,7 @@ export async function openSession(
     reached = upstream;
     settingsEnded({ kind: 'completed', tag: 'SELECT 1', rows: 1 });
     settingsEnded = () => {};
+    hub.connected(session.id, upstream.cancelKey.processId);
     context.reached?.('target_signed_in');
     if (cutBefore !== undefined) throw new TargetFault('target_refused', 'cut');
     if (socket.destroyed) throw new Error('client closed the connection');

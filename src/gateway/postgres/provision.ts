@@ -60,6 +60,8 @@ export type Provisioner = AsyncDisposable & {
    * none; one of an earlier life is found by `reconcile`.
    */
   readonly drop: (grant: GrantId) => Promise<boolean>;
+  /** Ends these backends of the grant's login on the target: what held the other end of their connections is gone. */
+  readonly endBackends: (grant: GrantId, processIds: readonly number[]) => Promise<void>;
   /** Grants that have a login made by this gateway. */
   readonly grants: () => readonly GrantId[];
   /** Drops every login on the target that belongs to no active grant. */
@@ -287,6 +289,14 @@ export function createProvisioner(context: {
           what: 'login_not_extended',
           detail: `${user}: ${error instanceof Error ? error.message : String(error)}`,
         }),
+      );
+    },
+    async endBackends(grant, processIds) {
+      const known = made.get(grant);
+      if (known === undefined) return;
+      await adminOf(known.access).query(
+        `select pg_terminate_backend(pid) from pg_stat_activity where usename = $1 and pid = any($2::int[])`,
+        [loginName(known.access.installation, grant), processIds],
       );
     },
     async drop(grant) {
