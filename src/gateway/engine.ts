@@ -27,8 +27,8 @@ import type { Timers } from './timers.ts';
 export type Hub = Pick<ControlPlane, 'findCredential' | 'openSession' | 'decide'> & {
   /** How to get to the target of an open session, and its login there, made when it isn't there. */
   readonly reach: (session: SessionId) => Promise<{ readonly route: TargetRoute; readonly login: Login }>;
-  /** The target did not take the session's login: it is made anew for the next one. */
-  readonly renewLogin: (session: SessionId) => void;
+  /** The target did not take that login of the session: another is made when it is asked for again. */
+  readonly renewLogin: (session: SessionId, number: number) => void;
   /** By the catalogue of the resource as it is now. Throws when the text can't be analysed in time. */
   readonly analyse: (ask: AnalyseAsk) => Promise<Analysis>;
   /** Something was defined or dropped: resolves when the catalogue has been loaded anew, and engines have heard of it. */

@@ -576,12 +576,11 @@ test('INVARIANT 12: a killed gateway that comes back uses the login of a grant t
   await until('it is gone', async () => (await loginsLeft()).length === 0);
 });
 
-test('a login that somebody changed on the target is made anew for the next session', async (t) => {
+test('a login that somebody changed on the target is made anew', async (t) => {
   const g = await gatewayFor(t);
   const login = g.give({ ...supportRead, maxConnections: 2 });
   await (await g.connect(login)).end();
   await target.query(`alter role "${loginName(login.grant)}" password 'other'`);
-  await assert.rejects(g.connect(login), { code: '08006' });
   const clients = await Promise.all([g.connect(login), g.connect(login)]);
   await assert.rejects(g.connect(login), { code: '53300', message: /too many connections/ });
   await Promise.all(clients.map((client) => client.end()));

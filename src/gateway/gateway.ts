@@ -206,9 +206,9 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
         throw new TargetFault('target_refused', `database \`${database}\` is not the one of the resource`);
       return { route: routeOf(access), login: await provisioner.login(session, access) };
     },
-    renewLogin(id) {
+    renewLogin(id, number) {
       const session = held.get(id)?.session;
-      if (session !== undefined) provisioner.renew(session.grant);
+      if (session !== undefined) provisioner.renew(session.grant, number);
     },
     async analyse({ resource, text, names, prepared }) {
       const access = await accessOf(resource);

@@ -78,7 +78,7 @@ async function works({ g }: Opened): Promise<void> {
 async function isRefused({ g, faults }: Opened, because: RegExp): Promise<void> {
   await assert.rejects(g.connect(g.give(supportRead)), (error: Error & { code?: string; hint?: string }) => {
     assert.equal(error.code, '08006');
-    assert.match(error.message, /^sallyport: no connection to `orders` could be opened$/);
+    assert.match(error.message, /^sallyport: [^.]*`orders`/);
     return true;
   });
   assert.match(faults(), because);

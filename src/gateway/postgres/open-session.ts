@@ -35,6 +35,7 @@ import type { Outcome } from './exchange.ts';
 import { startProxy, type Proxy } from './proxy.ts';
 import type { StartupAsk } from './startup-parameters.ts';
 import { TargetFault } from './target-address.ts';
+import { explainTargetTrouble, type TargetTrouble } from './target-trouble.ts';
 import { openUpstream, sendCancel, type Upstream } from './upstream.ts';
 
 export type OpenContext = {
@@ -213,33 +214,20 @@ export async function openSession(
     }
     // The person gets the outcome; what the target said is for the operator.
     context.events.targetFailed(session.role.resource, error);
-    const { sqlState, message, hint, isLoginGood } = explain(error, session, startup);
-    // A login that the target no longer takes was changed or dropped by somebody.
-    if (!isLoginGood) hub.renewLogin(session.id);
+    const { sqlState, message, hint } = explain(error, session, startup);
     neverStarted('target_closed', message);
     refuse(sqlState, message, hint);
     return 'target_failed';
   }
 }
 
-/** What the client is told of a target that could not be reached. */
-function explain(error: unknown, session: AuthorizedSession, startup: StartupAsk) {
+/** What the client is told of a target that it has not reached. */
+function explain(error: unknown, session: AuthorizedSession, startup: StartupAsk): TargetTrouble {
   const said = error instanceof TargetFault ? error.sqlState : undefined;
-  const { resource, name } = session.role;
-  if (said === '53300') {
-    const message = `sallyport: too many connections at once under \`${name}\``;
-    return { sqlState: said, message, hint: 'Close one of the others.', isLoginGood: true };
-  }
-  if (said === '57P03') {
-    // It starts up, shuts down or recovers. Drivers know this state, and try again or elsewhere.
-    const message = `sallyport: \`${resource}\` takes no connections at the moment`;
-    return { sqlState: said, message, hint: 'Try again in a while.', isLoginGood: true };
-  }
   if (startup.judged.length > 0 && error instanceof TargetFault && said !== undefined && /^(?:22|42)/.test(said))
     // About what the client itself has written.
-    return { sqlState: said, message: `sallyport: ${error.message}`, hint: undefined, isLoginGood: true };
-  const message = `sallyport: no connection to \`${resource}\` could be opened`;
-  return { sqlState: '08006', message, hint: 'The operator of the gateway can see why.', isLoginGood: false };
+    return { sqlState: said, message: `sallyport: ${error.message}`, hint: undefined, isLoginInDoubt: false };
+  return explainTargetTrouble(error, session.role);
 }
 
 /**
@@ -292,15 +280,24 @@ async function settingsOf(
 
 /** Gets the session's login and connects with it. INVARIANT 11: the route is the hub's, from what is registered. */
 async function reach(session: AuthorizedSession, startup: StartupAsk, context: OpenContext, signal: AbortSignal) {
-  // A grant that has ended meanwhile gets no login.
-  signal.throwIfAborted();
-  const { route, login } = await orAborted(context.hub.reach(session.id), signal);
-  const upstream = await openUpstream(
-    route,
-    { ...identityOf(login), startup: startup.settings },
-    { random: context.random, signal, reached: context.reached },
-  );
-  return { upstream, databaseRole: login.databaseRole };
+  for (let tries = 1; ; tries += 1) {
+    // A grant that has ended meanwhile gets no login.
+    signal.throwIfAborted();
+    const { route, login } = await orAborted(context.hub.reach(session.id), signal);
+    try {
+      const upstream = await openUpstream(
+        route,
+        { ...identityOf(login), startup: startup.settings },
+        { random: context.random, signal, reached: context.reached },
+      );
+      return { upstream, databaseRole: login.databaseRole };
+    } catch (error) {
+      // A login that was changed or dropped by somebody, or that a new primary has never heard of, is made anew, once.
+      if (!explain(error, session, startup).isLoginInDoubt) throw error;
+      context.hub.renewLogin(session.id, login.number);
+      if (tries > 1) throw error;
+    }
+  }
 }
 
 function orAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {

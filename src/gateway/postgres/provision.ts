@@ -26,6 +26,8 @@ import { TargetFault } from './target-address.ts';
 import type { Identity } from './target-authentication.ts';
 
 export type Login = {
+  /** Which one of those that were made one after the other under the same name. */
+  readonly number: number;
   readonly user: string;
   readonly databaseRole: string;
   readonly password: Secret<string>;
@@ -49,8 +51,8 @@ export const identityOf = ({ user, password, derived }: Login): Identity => ({
 export type Provisioner = AsyncDisposable & {
   /** The login of a session's grant, made when it isn't there. Throws `TargetFault` or what the server said. */
   readonly login: (session: AuthorizedSession, access: TargetAccess) => Promise<Login>;
-  /** The target did not take the login: it is made anew for the next session. */
-  readonly renew: (grant: GrantId) => void;
+  /** The target did not take that login of the grant: another is made for the next session, if it hasn't been. */
+  readonly renew: (grant: GrantId, number: number) => void;
   /** The role of a grant with a login may have been declared anew: the target's role is made to say the same. */
   readonly follow: (grant: GrantId, role: Role) => void;
   /** The grant's end has moved: so does `valid until`. */
@@ -75,6 +77,7 @@ const iterations = 4096;
 const convergeEveryMs = 60_000;
 
 type Made = {
+  readonly number: number;
   isStale: boolean;
   readonly login: Promise<Login>;
   readonly resource: ResourceName;
@@ -94,8 +97,21 @@ export function createProvisioner(context: {
   const made = new Map<GrantId, Made>();
   const converged = new Map<string, { readonly declared: string; readonly at: number; readonly done: Promise<void> }>();
   const retries = new Set<Disposable>();
+  const retired = new Set<Admin>();
+  let count = 0;
   const dropping = new Map<string, Promise<void>>();
   let isStopped = false;
+
+  /** Who is in the middle of something with it comes to the end of that. */
+  const retire = (admin: Admin): void => {
+    retired.add(admin);
+    const end = timers.setTimer(60_000, () => {
+      retries.delete(end);
+      retired.delete(admin);
+      void admin[Symbol.asyncDispose]();
+    });
+    retries.add(end);
+  };
 
   const adminOf = (access: TargetAccess): Admin => {
     // A changed password counts as well: connections that are made from now on need it.
@@ -110,7 +126,7 @@ export function createProvisioner(context: {
     ]);
     const known = admins.get(access.resource);
     if (known?.access === described) return known.admin;
-    void known?.admin[Symbol.asyncDispose]();
+    if (known !== undefined) retire(known.admin);
     const admin = openAdmin(access);
     admins.set(access.resource, { access: described, admin });
     return admin;
@@ -139,7 +155,7 @@ export function createProvisioner(context: {
     return done;
   };
 
-  const make = async (session: AuthorizedSession, access: TargetAccess): Promise<Login> => {
+  const make = async (session: AuthorizedSession, access: TargetAccess, number: number): Promise<Login> => {
     const { grant, role, endsAt } = session;
     const admin = adminOf(access);
     const user = loginName(access.installation, grant);
@@ -194,6 +210,7 @@ export function createProvisioner(context: {
     context.reached?.('login_created');
     record({ kind: 'target.login_created', resource: access.resource, grant, login: user });
     return {
+      number,
       user,
       databaseRole,
       password: new Secret(password),
@@ -242,19 +259,21 @@ export function createProvisioner(context: {
       const known = made.get(session.grant);
       if (known?.isStale === false)
         return Promise.all([known.login, makeTrue(access, session.role)]).then(([login]) => login);
-      const login = make(session, access);
-      const entry: Made = { login, resource: access.resource, access, isStale: false };
+      const number = (count += 1);
+      const login = make(session, access, number);
+      const entry: Made = { number, login, resource: access.resource, access, isStale: false };
       made.set(session.grant, entry);
       login.catch(() => (entry.isStale = true));
       return login;
     },
-    renew(grant) {
+    renew(grant, number) {
       const known = made.get(grant);
-      if (known === undefined) return;
+      if (known?.number !== number) return;
       known.isStale = true;
       // It may be another server by now, that has neither login nor role: nothing that is known of it counts.
       converged.clear();
-      void admins.get(known.resource)?.admin[Symbol.asyncDispose]();
+      const before = admins.get(known.resource);
+      if (before !== undefined) retire(before.admin);
       admins.delete(known.resource);
     },
     follow(grant, role) {
@@ -350,7 +369,8 @@ export function createProvisioner(context: {
       isStopped = true;
       for (const retry of retries) retry[Symbol.dispose]();
       await Promise.allSettled(dropping.values());
-      await Promise.all([...admins.values()].map(({ admin }) => admin[Symbol.asyncDispose]()));
+      const all = [...[...admins.values()].map(({ admin }) => admin), ...retired];
+      await Promise.all(all.map((admin) => admin[Symbol.asyncDispose]()));
     },
   };
 }
