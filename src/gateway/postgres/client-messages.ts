@@ -29,7 +29,7 @@ import { namesQuery } from '#sql/catalogue.ts';
 import { firstUserOid, typeText, type TypeShape } from '#sql/type-by-oid.ts';
 import type { Protocol, RecordedParameter } from '../records.ts';
 import type { Portal, Prepared, Run } from './exchange.ts';
-import { isCacheable, type Allowed, type Book, type Denied, type Verdict } from './judge.ts';
+import { dependsOnPrepared, isCacheable, type Allowed, type Book, type Denied, type Verdict } from './judge.ts';
 import type { LedgerEntry } from './ledger.ts';
 import { currentBook, noteForwarded, type Link } from './link.ts';
 import type { Outbox } from './outbox.ts';
@@ -122,8 +122,8 @@ export class ClientMessages {
           link.exchange.push({ kind: 'describe', prepared: undefined });
           return pass;
         }
-        if (entry?.value === undefined) return this.#refuseExtended(unknownName(target.on, target.name));
         if (this.#mustSettle(entry)) return this.#waitForAnswer();
+        if (entry?.value === undefined) return this.#refuseExtended(unknownName(target.on, target.name));
         const value = entry.value as Prepared | Portal;
         link.exchange.push({ kind: 'describe', prepared: 'text' in value ? value : undefined });
         return pass;
@@ -198,8 +198,10 @@ export class ClientMessages {
     return hold;
   }
 
-  #mustSettle(entry: LedgerEntry<unknown>): boolean {
-    return !entry.isSettled && entry.segment !== this.#link.segment && !this.#link.exchange.isEmpty;
+  #mustSettle(entry: LedgerEntry<unknown> | undefined): boolean {
+    return (
+      entry !== undefined && !entry.isSettled && entry.segment !== this.#link.segment && !this.#link.exchange.isEmpty
+    );
   }
 
   #query(text: string): Step {
@@ -250,12 +252,15 @@ export class ClientMessages {
     const { statement, text, parameterTypes } = decodeParse(body);
     if (isTooLong(statement)) return this.#refuseExtended(nameTooLong);
     const known = statement === '' ? undefined : link.statements.get(statement);
-    if (known !== undefined && (known.value !== undefined || known.isSettled))
+    // Of a name that we don't know about, the server says whether it is free.
+    if (known?.value !== undefined) {
+      if (this.#mustSettle(known)) return this.#waitForAnswer();
       return this.#refuseExtended(
         link.exchange.isEmpty && link.status === 'E'
           ? aborted
           : { sqlState: '42P05', message: `prepared statement "${statement}" already exists` },
       );
+    }
     if (statement !== '' && link.statements.isFull)
       return this.#refuseExtended({ sqlState: '53400', message: 'sallyport: too many prepared statements' });
     if (statement !== '' && text.length > freeText && this.#preparedLength() > maxPreparedLength)
@@ -307,12 +312,12 @@ export class ClientMessages {
       return this.#waitForAnswer();
     }
     const entry = link.statements.get(message.statement);
+    if (this.#mustSettle(entry)) return this.#waitForAnswer();
     const prepared = entry?.value;
-    if (entry === undefined || prepared === undefined) {
+    if (prepared === undefined) {
       this.discarding = at + length - end;
       return this.#refuseExtended(unknownName('statement', message.statement));
     }
-    if (this.#mustSettle(entry)) return this.#waitForAnswer();
     const refused = this.#judgeAgain(prepared);
     if (refused === hold) return hold;
     if (message.formats.includes(1) && !this.#knowsTypes(prepared.parameterTypes)) return hold;
@@ -340,9 +345,9 @@ export class ClientMessages {
     const link = this.#link;
     const { portal: name } = decodeExecute(body);
     const entry = link.portals.get(name);
-    const portal = entry?.value;
-    if (entry === undefined || portal === undefined) return this.#refuseExtended(unknownName('portal', name));
     if (this.#mustSettle(entry)) return this.#waitForAnswer();
+    const portal = entry?.value;
+    if (portal === undefined) return this.#refuseExtended(unknownName('portal', name));
     const { prepared, parameters } = portal;
     const refused = this.#judgeAgain(prepared);
     if (refused === hold) return hold;
@@ -477,6 +482,12 @@ export class ClientMessages {
       this.askNames();
       return undefined;
     }
+    if (!link.exchange.isEmpty && link.statements.hasUnsettled && dependsOnPrepared(text)) {
+      // What it executes may be on its way.
+      this.needsFlush = true;
+      this.waitsForAnswer = true;
+      return undefined;
+    }
     const book = currentBook(link);
     const known = book.verdicts.get(text);
     const answer = this.#answer;
@@ -503,7 +514,8 @@ export class ClientMessages {
         this.askNames();
         return undefined;
       }
-      if (this.#endsWithReady()) {
+      // Asked already: the first messages of a client come right behind its login.
+      if (this.#endsWithReady() || link.exchange.head?.kind === 'names') {
         this.waitsForAnswer = true;
         return undefined;
       }

@@ -24,6 +24,7 @@ export class ClientSide {
   #isHolding = false;
   #waitsForDisk = false;
   #isDraining = false;
+  #hasEnded = false;
 
   constructor(link: Link) {
     this.#link = link;
@@ -61,6 +62,19 @@ export class ClientSide {
     }
     this.#outbox.chunkEnds();
     return !this.#isHolding && !link.isMarked && !link.target.isCongested;
+  }
+
+  /** The client sends no more. What it has sent is still done, in order, as the server itself would (`printf … | nc`). */
+  ended(): void {
+    this.#hasEnded = true;
+    this.#leaveWhenDone();
+  }
+
+  #leaveWhenDone(): void {
+    if (!this.#hasEnded || this.#isHolding || this.#held.length > 0 || this.#link.isMarked) return;
+    // The target waits for the rest of a message, and takes no good-bye before it.
+    if (this.#messages.streaming > 0) this.#link.end('client_closed');
+    else this.#link.leave();
   }
 
   /** The target has answered something; perhaps that is what was waited for. */
@@ -108,6 +122,7 @@ export class ClientSide {
     } finally {
       this.#isDraining = false;
     }
+    this.#leaveWhenDone();
   }
 
   /** Adds bytes to the message that was begun, as many as it lacks. */

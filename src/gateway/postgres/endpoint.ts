@@ -25,6 +25,8 @@ export type EndpointHandler = {
   readonly chunk: (chunk: Buffer, length: number) => boolean;
   /** The peer has ended, or the socket failed or was destroyed: nothing more will come. Called once. */
   readonly closed: (error: Error | undefined) => void;
+  /** The peer sends no more, and may still read: told instead of `closed`, which follows, where the socket can be half open. */
+  readonly ended?: () => void;
   /** What was written has been taken by the kernel, after `isCongested` was true. */
   readonly drained: () => void;
 };
@@ -91,7 +93,15 @@ export class Endpoint {
     socket.destroy();
     const endpoint = new Endpoint();
     // `handle` is missing from the declarations.
-    const options = { handle, readable: true, writable: true, pauseOnCreate: true, ...endpoint.#quick() };
+    const { allowHalfOpen } = socket;
+    const options = {
+      handle,
+      readable: true,
+      writable: true,
+      pauseOnCreate: true,
+      allowHalfOpen,
+      ...endpoint.#quick(),
+    };
     endpoint.#socket = new Socket(options as unknown as ConstructorParameters<typeof Socket>[0]);
     endpoint.#watch();
     return endpoint;
@@ -156,7 +166,10 @@ export class Endpoint {
     };
     if (this.#hasDrain) socket.on('drain', this.#onWritten);
     socket.on('error', (error) => (failure = error));
-    socket.on('end', close);
+    socket.on('end', () => {
+      if (socket.allowHalfOpen && this.#handler?.ended !== undefined) this.#handler.ended();
+      else close();
+    });
     socket.on('close', close);
   }
 

@@ -335,7 +335,7 @@ function listNeeds(needs: readonly Need[]): string {
   return shown.join(', ') + (more > 0 ? ` and ${more} more` : '');
 }
 
-const dependsOnPrepared = (text: string): boolean => /execute|deallocate/i.test(text);
+export const dependsOnPrepared = (text: string): boolean => /execute|deallocate/i.test(text);
 /** Whether a final verdict on the text is found in the book the next time. */
 export const isCacheable = (text: string): boolean => text.length <= maxCachedText && !dependsOnPrepared(text);
 

@@ -10,7 +10,8 @@ export type LedgerEntry<T> = {
   readonly name: string;
   readonly value: T | undefined;
   readonly segment: number;
-  readonly before: LedgerEntry<T> | undefined;
+  /** What the name stands for when this comes to nothing. Only one step back is kept. */
+  before: LedgerEntry<T> | undefined;
   isSettled: boolean;
 };
 
@@ -29,36 +30,36 @@ export class Ledger<T> {
 
   /** The message that gives the name its meaning is forwarded. */
   set(name: string, value: T | undefined, segment: number): LedgerEntry<T> {
-    const known = this.#entries.get(name);
-    const before = known === undefined || known.isSettled ? known : undefined;
-    // Only one step back is kept, or a chain would grow with each use of the unnamed statement.
-    const entry = {
-      name,
-      value,
-      segment,
-      before: before === undefined ? undefined : { ...before, before: undefined },
-      isSettled: false,
-    };
+    const before = this.#entries.get(name);
+    // Or a chain would grow with each use of the unnamed statement.
+    if (before !== undefined) before.before = undefined;
+    const entry: LedgerEntry<T> = { name, value, segment, before, isSettled: false };
     this.#entries.set(name, entry);
     return entry;
   }
 
   /** The server has done it. */
   settle(entry: LedgerEntry<T>, value = entry.value): void {
-    if (this.#entries.get(entry.name) !== entry) return;
-    this.#entries.set(entry.name, { ...entry, value, before: undefined, isSettled: true });
+    this.#becomes(entry, { ...entry, value, before: undefined, isSettled: true });
   }
 
   /** The server has not done it, and the name means what it meant before. */
   revert(entry: LedgerEntry<T>): void {
-    if (this.#entries.get(entry.name) !== entry) return;
-    if (entry.before === undefined) this.#entries.delete(entry.name);
-    else this.#entries.set(entry.name, entry.before);
+    this.#becomes(entry, entry.before);
   }
 
   /** The server has closed it. */
   gone(entry: LedgerEntry<T>): void {
-    if (this.#entries.get(entry.name) === entry) this.#entries.delete(entry.name);
+    this.#becomes(entry, undefined);
+  }
+
+  /** In its place, which is one step back when something else is on its way already. */
+  #becomes(entry: LedgerEntry<T>, next: LedgerEntry<T> | undefined): void {
+    const current = this.#entries.get(entry.name);
+    if (current === entry) {
+      if (next === undefined) this.#entries.delete(entry.name);
+      else this.#entries.set(entry.name, next);
+    } else if (current?.before === entry) current.before = next;
   }
 
   /** The name is gone on the server. */
@@ -73,6 +74,11 @@ export class Ledger<T> {
 
   clear(): void {
     this.#entries.clear();
+  }
+
+  get hasUnsettled(): boolean {
+    for (const { isSettled } of this.#entries.values()) if (!isSettled) return true;
+    return false;
   }
 
   get size(): number {

@@ -223,7 +223,7 @@ export async function listen(options: ListenOptions, context: OpenContext): Prom
     }
   };
 
-  const server: Server = createServer(accept);
+  const server: Server = createServer({ allowHalfOpen: true }, accept);
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
     const { host, port, reusePort = false } = options;

@@ -71,6 +71,8 @@ export function startProxy(options: {
   });
   let hasEnded = false;
   let hasLeft = false;
+  /** It sends no more, and has not said good-bye: it may be gone, or read on. */
+  let isHalfOpen = false;
 
   const end = (reason: EndReason, message?: string): void => {
     if (hasEnded) return;
@@ -98,7 +100,8 @@ export function startProxy(options: {
       target.finish(500);
     };
     if (reason === 'client_closed' || client.isClosed) {
-      client.destroy();
+      // Who has ended only its own side still gets what was asked for.
+      client.finish(5000);
       closeTarget();
     } else {
       // A row that is half sent must end first, or the client would take our words for the rest of it.
@@ -154,7 +157,7 @@ export function startProxy(options: {
     bytesIn: 0,
     bytesOut: 0,
     leave: () => {
-      if (hasEnded) return;
+      if (hasEnded || hasLeft) return;
       if (exchange.isEmpty) return end('client_closed');
       hasLeft = true;
       clientSide.send(encodeTerminate());
@@ -165,13 +168,25 @@ export function startProxy(options: {
     },
     end,
   };
+  // The first message to somebody who is gone brings the reset, the second shows it.
+  const probe = (): void => {
+    if (hasEnded) return;
+    targetSide.probe();
+    setTimeout(probe, 250).unref();
+  };
   const clientSide = new ClientSide(link);
   const targetSide = new TargetSide(link, clientSide);
 
   client.handle({
     chunk: (chunk, length) => !hasLeft && clientSide.chunk(chunk, length),
+    ended: () => {
+      if (hasLeft || hasEnded) return;
+      isHalfOpen = true;
+      clientSide.ended();
+      if (!hasEnded) probe();
+    },
     closed: () => {
-      if (!hasLeft) end('client_closed');
+      if (!hasLeft || isHalfOpen) end('client_closed');
     },
     drained: () => {
       if (!target.isClosed) target.resume();

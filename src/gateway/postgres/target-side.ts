@@ -13,6 +13,7 @@ import {
   decodeParameterDescription,
   decodeParameterStatus,
   decodeReadyForQuery,
+  encodeParameterStatus,
   type TransactionStatus,
 } from '#wire/postgres/backend.ts';
 import type { ClientSide } from './client-side.ts';
@@ -82,6 +83,15 @@ export class TargetSide {
     this.#carry = undefined;
     this.#link.bytesOut -= carry.length;
     if (this.chunk(carry, carry.length)) target.resume();
+  }
+
+  /**
+   * The client has ended its side. Whether it still reads shows when it is sent something: what every client takes at any
+   * time, and knows already. Nobody there: the answer is a reset, and the session ends.
+   */
+  probe(): void {
+    const { client } = this.#link;
+    if (this.#passing === 0 && !client.isCongested) client.write(encodeParameterStatus('client_encoding', 'UTF8'));
   }
 
   /** Calls back as soon as no message is half sent to the client, so that another can follow. */
@@ -168,6 +178,7 @@ export class TargetSide {
         if (head?.kind !== 'parse') throw outOfTurn(type);
         link.statements.settle(head.entry);
         exchange.shift();
+        this.#clientSide.answered();
         return pass;
       case backend.bindComplete:
         if (head?.kind !== 'bind') throw outOfTurn(type);
@@ -180,6 +191,7 @@ export class TargetSide {
         else if (head?.kind === 'close_portal') link.portals.gone(head.entry);
         else throw outOfTurn(type);
         exchange.shift();
+        this.#clientSide.answered();
         return pass;
       case backend.parameterDescription:
         if (head?.kind === 'describe' && head.prepared !== undefined)
