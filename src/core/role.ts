@@ -50,6 +50,10 @@ export type Role = {
   readonly approvers: { readonly groups: readonly string[]; readonly count: number };
 };
 
+/** It changes nothing: its sessions are read-only on the target, and stay so. */
+export const isReadOnly = ({ permissions: { functions, tables } }: Role): boolean =>
+  functions.length === 0 && tables.every((t) => !t.insert && !t.update && !t.delete && !t.truncate);
+
 /** Where a secret is read from at the moment of use; the value itself is never part of a configuration. */
 export type SecretReference = { readonly file: string } | { readonly env: string };
 

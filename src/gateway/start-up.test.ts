@@ -104,7 +104,7 @@ for (const [name, value, sqlState] of [
   ['session_preload_libraries', 'x', '42501'],
   ['standard_conforming_strings', 'off', '42501'],
   ['app.tenant', 'other', '42501'],
-  ['work_mem', 'a lot', '22023'],
+  ['lock_timeout', 'a lot', '22023'],
   ['nothing_known', 'x', '42501'],
 ] as const)
   test(`INVARIANT 7: the start-up parameter ${name}=${value} is judged as the \`set\` that it is, and the client is told`, async () => {

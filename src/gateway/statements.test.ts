@@ -293,6 +293,25 @@ for (const major of [15, 18] as const) {
       await client.end();
     });
 
+    test('INVARIANT 9: a role that only reads has no way out of read-only', async () => {
+      const client = await t.connect(t.give(supportRead));
+      for (const text of [
+        'set transaction_read_only = off',
+        'begin read write',
+        'set session characteristics as transaction read write',
+        `select set_config('default_transaction_read_only', 'off', false)`,
+        'select 1; set transaction read write',
+      ])
+        await assert.rejects(client.query(text), { code: '42501', message: /read-only/ }, text);
+      await assert.rejects(client.query('create temp table t ()'), { code: '42501' });
+      await client.query('begin read only; set local work_mem to 1024; commit');
+      assert.equal((await client.query('show transaction_read_only')).rows[0].transaction_read_only, 'on');
+      await client.end();
+      const fixer = await t.connect(t.give(fixOrders));
+      await fixer.query('begin read write; set transaction_read_only = off; commit');
+      await fixer.end();
+    });
+
     test('a table that was made a moment ago is known', async () => {
       const client = await t.connect(t.give(supportRead));
       await assert.rejects(client.query('select * from fresh'), { code: '42P01' });

@@ -239,6 +239,11 @@ const cases: readonly Case[] = [
     ['1.0 CALL: 1 committed', '2.0 failed: 2 unknown', '3.0 failed: 3 unknown'],
   ],
   [
+    'what begins behind it in its pipeline is one with it',
+    [['call in_parts(false)', 'begin', 'select 1/0'], 'rollback'],
+    ['1.0 CALL: 1 open', '2.0 BEGIN: 1 open', '3.0 failed: 1 open', '4.0 ROLLBACK: 1 unknown', '1 unknown'],
+  ],
+  [
     'in a transaction it can not commit',
     ['begin', 'call in_parts(false)', 'rollback'],
     ['1.0 BEGIN: 1 open', '2.0 failed: 1 open', '3.0 ROLLBACK: 1 rolled_back', '1 rolled_back'],

@@ -12,12 +12,15 @@ export type Collector = {
   /** What is done is dangerous in itself, whoever may do it. */
   readonly danger: () => void;
   readonly changesNames: () => void;
+  /** It would let the transaction, or those to come, write. */
+  readonly leavesReadOnly: () => void;
   /** An `update`, `delete` or `merge` anywhere in the statement, and whether it says which rows. */
   readonly changesRows: (hasWhere: boolean) => void;
   readonly needs: () => Need[];
   readonly functions: () => string[];
   readonly isDangerous: () => boolean;
   readonly mayChangeNames: () => boolean;
+  readonly mayLeaveReadOnly: () => boolean;
   /** Undefined: it has no `update`, `delete` or `merge`. */
   readonly hasWhere: () => boolean | undefined;
 };
@@ -27,6 +30,7 @@ export function createCollector(): Collector {
   const functions = new Set<string>();
   let dangerous = false;
   let names = false;
+  let writes = false;
   let hasWhere: boolean | undefined;
 
   function add(action: PgAction, object: PgObject, columns: readonly string[]): void {
@@ -55,6 +59,9 @@ export function createCollector(): Collector {
     changesNames() {
       names = true;
     },
+    leavesReadOnly() {
+      writes = true;
+    },
     changesRows(where) {
       hasWhere = (hasWhere ?? true) && where;
     },
@@ -63,6 +70,7 @@ export function createCollector(): Collector {
     functions: () => [...functions].toSorted(),
     isDangerous: () => dangerous,
     mayChangeNames: () => names,
+    mayLeaveReadOnly: () => writes,
     hasWhere: () => hasWhere,
   };
 }

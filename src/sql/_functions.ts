@@ -144,4 +144,5 @@ function judgeSetConfig({ collector, args, settingName }: Call): void {
   const verdict = judgeSetting(name, stringLiteral(args[1]) ?? null);
   if (typeof verdict === 'object') throw new Undecidable(verdict.because);
   if (verdict === 'changes names') collector.changesNames();
+  if (verdict === 'leaves read-only') collector.leavesReadOnly();
 }

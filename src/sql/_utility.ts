@@ -178,7 +178,7 @@ export function walkStatement(node: Node, place: Place, prepared: Prepared): Wal
     case 'ClosePortalStmt':
       return { tag: as(node, kind)?.portalname === undefined ? 'CLOSE CURSOR ALL' : 'CLOSE CURSOR' };
     case 'TransactionStmt':
-      return walkTransaction(as(node, kind) ?? {});
+      return walkTransaction(as(node, kind) ?? {}, place);
     case 'ConstraintsSetStmt':
       return { tag: 'SET CONSTRAINTS', class: 'transaction' };
     case 'VariableSetStmt':
@@ -323,7 +323,20 @@ export function commitsWithin(node: Node): TransactionControl | undefined {
   }
 }
 
-function walkTransaction({ kind, gid, chain, savepoint_name }: TransactionStmt): Walked {
+/** `read only`, `read write`, `isolation level …`, `deferrable` as the settings that they are. */
+function transactionOption(option: Node): { readonly setting: string; readonly value: string | null } {
+  const { defname = '', arg } = (as(option, 'DefElem') as DefElem | undefined) ?? {};
+  return { setting: defname, value: constantText(arg === undefined ? undefined : [arg]) };
+}
+
+function walkTransaction(
+  { kind, gid, chain, savepoint_name, options }: TransactionStmt,
+  { walk: { collector } }: Place,
+): Walked {
+  for (const option of options ?? []) {
+    const { setting, value } = transactionOption(option);
+    if (judgeSetting(setting, value) === 'leaves read-only') collector.leavesReadOnly();
+  }
   const name = savepoint_name ?? '';
   const ends: TransactionControl = { kind: 'ends', chain: chain === true };
   const walked = { class: 'transaction' } as const;
@@ -360,6 +373,7 @@ function walkSet(set: VariableSetStmt, place: Place): Walked {
     const verdict = judgeSetting(name, value);
     if (typeof verdict === 'object') throw new Undecidable(verdict.because);
     if (verdict === 'changes names') place.walk.collector.changesNames();
+    if (verdict === 'leaves read-only') place.walk.collector.leavesReadOnly();
   };
   const name = set.name ?? '';
   switch (set.kind) {
@@ -377,7 +391,10 @@ function walkSet(set: VariableSetStmt, place: Place): Walked {
       return reset;
     case 'VAR_SET_MULTI':
       if (name === 'TRANSACTION' || name === 'SESSION CHARACTERISTICS') {
-        for (const option of set.args ?? []) judge((as(option, 'DefElem') as DefElem | undefined)?.defname ?? '', null);
+        for (const option of set.args ?? []) {
+          const { setting, value } = transactionOption(option);
+          judge(setting, value);
+        }
         return { ...session, class: name === 'TRANSACTION' ? 'transaction' : 'session' };
       }
       if (name === 'TRANSACTION SNAPSHOT') return { ...session, class: 'transaction' };

@@ -322,6 +322,17 @@ const closed: readonly (readonly [text: string, because: RegExp])[] = [
   [`select set_config('client_encoding', $1, false)`, /encoding/],
   ['set standard_conforming_strings = off', /string may end/],
   ['set app.tenant = 1', /not known to be harmless/],
+  [`set work_mem = '257MB'`, /may not be set to more than 256MB/],
+  ['set work_mem = 262145', /more than 256MB/],
+  [`set work_mem = '1e9'`, /more than 256MB/],
+  [`set work_mem = '0x7fffffff'`, /more than 256MB/],
+  [`set work_mem = '1TB'`, /more than 256MB/],
+  ['set work_mem = 1e9', /more than 256MB/],
+  [`select set_config('work_mem', $1, false)`, /more than 256MB/],
+  [`set local maintenance_work_mem = '2GB'`, /more than 1024MB/],
+  ['set temp_buffers = 65536', /more than 256MB/],
+  ['set hash_mem_multiplier = 1000', /more than 8/],
+  ['set max_parallel_workers_per_gather = 1024', /more than 8/],
   ['set session_replication_role = replica', /not known to be harmless/],
   [`select nextval($1)`, /sequence as a plain string/],
   [`select nextval('tick' || 'ets')`, /sequence as a plain string/],
@@ -593,3 +604,35 @@ test('INVARIANT 1: a node or a field that the walker has not been told about mak
   }
   assert.ok(changed > 300, `only ${changed} changes were refused`);
 });
+
+for (const [text, leaves] of [
+  ['set transaction_read_only = off', true],
+  ['set transaction_read_only = on', false],
+  ['set local transaction_read_only to false', true],
+  ['set default_transaction_read_only = 0', true],
+  ['set default_transaction_read_only to default', false],
+  ['reset default_transaction_read_only', false],
+  ['reset transaction_read_only', true],
+  ['reset all', false],
+  ['set transaction read write', true],
+  ['set transaction isolation level repeatable read, read only', false],
+  ['set transaction isolation level repeatable read, read write', true],
+  ['set session characteristics as transaction read write', true],
+  ['begin read write', true],
+  ['begin read only', false],
+  ['begin', false],
+  ['start transaction isolation level serializable, read write, deferrable', true],
+  [`select set_config('transaction_read_only', 'off', true)`, true],
+  [`select set_config('transaction_read_only', $1, true)`, true],
+  [`SET "Transaction_Read_Only" = off`, true],
+  ['set work_mem = 262144', false],
+  [`set work_mem = '256MB'; set temp_buffers to default; set hash_mem_multiplier = 2`, false],
+] as const)
+  test(`\`${text}\` ${leaves ? 'may leave' : 'stays'} read-only`, () => {
+    const all = statements(text);
+    assert.equal(
+      all.some((statement) => statement.mayLeaveReadOnly),
+      leaves,
+    );
+    assert.ok(all.every((statement) => statement.because === undefined));
+  });

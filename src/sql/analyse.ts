@@ -87,6 +87,7 @@ function refusal(text: string, tag: string, because: string): StatementAnalysis 
     functions: [],
     copy: undefined,
     mayChangeNames: true,
+    mayLeaveReadOnly: true,
     endsTransaction: true,
     because,
   };
@@ -126,6 +127,7 @@ function analyseStatement(parser: Parser, node: Node, text: string, names: Names
     functions: collector.functions(),
     copy: walked.copy,
     mayChangeNames: collector.mayChangeNames(),
+    mayLeaveReadOnly: collector.mayLeaveReadOnly(),
     endsTransaction: walked.endsTransaction ?? false,
     ...(transaction === undefined ? {} : { transaction }),
     ...(walked.prepares === undefined ? {} : { prepares: { name: walked.prepares, text } }),

@@ -87,6 +87,8 @@ export type StatementAnalysis = {
    * again before judging the next statement.
    */
   readonly mayChangeNames: boolean;
+  /** It would let this transaction, or those to come, write: nothing for a session that is to change nothing. */
+  readonly mayLeaveReadOnly: boolean;
   /**
    * It ends a transaction or goes back to a savepoint, which takes back what `set` and ddl did in it. When a statement of
    * that transaction had `mayChangeNames`, the path must be asked for again after this one.

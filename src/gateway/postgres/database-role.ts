@@ -24,11 +24,6 @@ export type Converged = {
   readonly lacking: readonly string[];
 };
 
-/** True for a role that changes nothing. */
-export const isReadOnly = (role: Role): boolean =>
-  role.permissions.functions.length === 0 &&
-  role.permissions.tables.every((t) => !t.insert && !t.update && !t.delete && !t.truncate);
-
 /** @param name from `databaseRoleName` */
 export async function convergeRole(admin: Admin, name: string, role: Role): Promise<Converged> {
   const quoted = quoteIdentifier(name);

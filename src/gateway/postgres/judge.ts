@@ -7,6 +7,7 @@
  * INVARIANT 1: whatever goes wrong on the way, a fault of the worker, the catalogue or the control plane, is a denial.
  */
 import type { GrantId, ResourceName } from '#core/ids.ts';
+import { isReadOnly } from '#core/role.ts';
 import type { AuthorizedSession } from '#core/session.ts';
 import {
   describeNeed,
@@ -178,7 +179,11 @@ export function createJudge(context: {
       };
     const policies = new Set<string>();
     if (analysis.kind === 'type') return { ...allowed([], version, []), shape: analysis.shape };
+    // The target's setting alone would hold nobody: a session may set it as it likes.
+    const staysReadOnly = isReadOnly(ask.session.role);
     for (const statement of analysis.statements) {
+      if (staysReadOnly && statement.mayLeaveReadOnly && statement.because === undefined)
+        return leavesReadOnly(ask.session, version);
       if (statement.needs.length === 0) continue;
       const decision = await decide(ask.session, statement, analysis.statements.length);
       if (decision.kind !== 'allow') return { ...denial(ask.session, statement, decision), call: calledOf(statement) };
@@ -274,6 +279,15 @@ const calledOf = (statement: StatementAnalysis | undefined): Called | undefined 
   statement?.argumentTypes === undefined
     ? undefined
     : { text: statement.text, parameterTypes: statement.argumentTypes };
+
+const leavesReadOnly = ({ role }: AuthorizedSession, policyVersion: string): Denied => ({
+  kind: 'deny',
+  policyVersion,
+  policies: [],
+  sqlState: '42501',
+  message: `sallyport: ${role.name} is read-only, and its transactions stay so`,
+  isFinal: true,
+});
 
 /** A denial in the control plane's own words: whoever asks has no access any more, whatever the statement. */
 const isPlain = (decision: StatementDecision): boolean => decision.kind === 'deny' && decision.message !== undefined;

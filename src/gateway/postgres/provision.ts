@@ -11,7 +11,7 @@
 import type { GrantId, Random, ResourceName, RoleName } from '#core/ids.ts';
 import { hash } from 'node:crypto';
 import { formatInstant, type Clock, type Instant } from '#core/instant.ts';
-import type { Role } from '#core/role.ts';
+import { isReadOnly, type Role } from '#core/role.ts';
 import { Secret } from '#core/secret.ts';
 import type { AuthorizedSession } from '#core/session.ts';
 import { deriveScramKeys, verifierFromKeys, type ScramClientKeys } from '#wire/postgres/scram.ts';
@@ -20,7 +20,7 @@ import type { Reached } from '../fault-points.ts';
 import type { GatewayEvent } from '../records.ts';
 import type { Timers } from '../timers.ts';
 import { openAdmin, quoteIdentifier, quoteLiteral, sqlStateOf, type Admin } from './admin.ts';
-import { convergeRole, dropUndeclaredRole, isReadOnly } from './database-role.ts';
+import { convergeRole, dropUndeclaredRole } from './database-role.ts';
 import { databaseRoleName, databaseRolePrefix, grantOfLogin, loginName, loginPrefix } from './names.ts';
 import { TargetFault } from './target-address.ts';
 import type { Identity } from './target-authentication.ts';

@@ -101,7 +101,7 @@ export class Transactions {
       if (now === undefined) return;
       // An explicit one that is gone without a word of ours: its `commit` has failed, or we don't know what ended it.
       if (now.isExplicit) return this.#finish(now, now.hasFailed ? 'rolled_back' : 'unknown');
-      return this.#finish(now, now.hasFailed ? (now.mayHaveCommitted ? 'unknown' : 'rolled_back') : 'committed');
+      return this.#finish(now, now.hasFailed ? 'rolled_back' : 'committed');
     }
     const now = (this.#now ??= this.#begin());
     now.isExplicit = true;
@@ -116,7 +116,7 @@ export class Transactions {
   lost(mayHaveEnded: boolean): void {
     const now = this.#now;
     if (now === undefined) return;
-    const isCertain = now.isExplicit ? !mayHaveEnded : now.hasFailed && !now.mayHaveCommitted;
+    const isCertain = now.isExplicit ? !mayHaveEnded : now.hasFailed;
     this.#finish(now, isCertain ? 'rolled_back' : 'unknown');
   }
 
@@ -166,7 +166,8 @@ export class Transactions {
     this.#record(event, { number: now.number, state: 'open', undoes });
   }
 
-  #ends(now: Transaction, event: Unplaced, outcome: TransactionOutcome, control: TransactionControl | undefined): void {
+  #ends(now: Transaction, event: Unplaced, said: TransactionOutcome, control: TransactionControl | undefined): void {
+    const outcome = outcomeOf(now, said);
     this.#settle(now, outcome);
     this.#record(event, { number: now.number, state: outcome });
     if (now.isShown) this.#tell(now, outcome);
@@ -177,7 +178,8 @@ export class Transactions {
     this.#now.isShown = true;
   }
 
-  #finish(now: Transaction, outcome: TransactionOutcome): void {
+  #finish(now: Transaction, said: TransactionOutcome): void {
+    const outcome = outcomeOf(now, said);
     this.#settle(now, outcome);
     if (now.isShown) this.#tell(now, outcome);
     this.#now = undefined;
@@ -192,6 +194,10 @@ export class Transactions {
     this.#write.other({ kind: 'transaction.ended', on: this.#on, transaction: number, outcome });
   }
 }
+
+/** What a procedure has committed stays, whatever becomes of the rest. */
+const outcomeOf = ({ mayHaveCommitted }: Transaction, said: TransactionOutcome): TransactionOutcome =>
+  mayHaveCommitted && said === 'rolled_back' ? 'unknown' : said;
 
 /** The position of the innermost savepoint of that name, or -1. */
 const savepointOf = ({ savepoints }: Transaction, name: string): number =>
