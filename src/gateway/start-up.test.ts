@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { after, test } from 'node:test';
 import { testTarget } from '#test/support/postgres.ts';
@@ -189,3 +190,30 @@ test('a time-out that the client has set itself ends the idle session in the wor
   const ended = await g.event('session.ended', (e) => e.on.grant === login.grant);
   assert.match(ended.message ?? '', /\(57P05\)/);
 });
+
+test(
+  'an idle session costs nothing, and the system notices when either peer has vanished',
+  { skip: process.platform !== 'linux' },
+  async () => {
+    const client = await open(g);
+    const hex = (port: number) => port.toString(16).toUpperCase().padStart(4, '0');
+    // Columns: number, local address, remote address, state (01: established), queues, timer (02: keep-alive).
+    const timers = () =>
+      readFileSync('/proc/self/net/tcp', 'utf8')
+        .split('\n')
+        .map((line) => line.trim().split(/\s+/))
+        .filter(([, local, remote, state]) => {
+          const isOurs = [`:${hex(g.gateway.port)}`, `:${hex(g.target.port)}`];
+          return (
+            state === '01' && (local?.endsWith(isOurs[0] ?? '') === true || remote?.endsWith(isOurs[1] ?? '') === true)
+          );
+        })
+        .map(([, , , , , timer]) => timer?.slice(0, 2));
+    // Just after something was sent another timer runs.
+    for (const deadline = Date.now() + 5000; timers().some((t) => t !== '02') && Date.now() < deadline;)
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    assert.ok(timers().length >= 2);
+    assert.deepEqual(new Set(timers()), new Set(['02']));
+    client.socket.destroy();
+  },
+);

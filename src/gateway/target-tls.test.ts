@@ -140,6 +140,17 @@ test('INVARIANT 10: an administrator with an md5 password: refused, and taken wh
   await works(await gatewayFor(t, { authentication: 'md5' }));
 });
 
+test("the administrator's password may be any text", async (t) => {
+  const [{ verifier } = { verifier: '' }] = (await target.query(
+    'select rolpassword as verifier from pg_authid where rolname = $1',
+    [target.adminUser],
+  )) as { verifier: string }[];
+  const password = 'pä\u00a0ss ½ \ufb01 ’';
+  await target.query(`alter role ${target.adminUser} password '${password}'`);
+  t.after(() => target.query(`alter role ${target.adminUser} password '${verifier}'`));
+  await works(await gatewayFor(t, { admin: { user: target.adminUser, password: new Secret(password) } }));
+});
+
 test('channel binding is used, and where the resource asks for it nothing else is taken', async (t) => {
   await works(await gatewayFor(t, { authentication: 'scram-sha-256-plus' }));
   // On a cleartext socket there is nothing to bind to.

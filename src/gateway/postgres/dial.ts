@@ -33,8 +33,6 @@ async function dialTls(dialled: Dialled, options: ConnectionOptions, signal: Abo
   raw.setKeepAlive(true, keepAliveMs);
   if (!dialled.isDirect) await askForTls(raw, signal);
   const secure = wrap(raw, options);
-  // TLS 1.2 could be negotiated anew in mid-session, with another certificate; no PostgreSQL does.
-  secure.disableRenegotiation();
   const secured = new Promise<void>((resolve) => secure.once('secureConnect', resolve));
   await orFailure(secure, signal, secured, 'tls with the target could not be set up');
   if (dialled.isDirect && secure.alpnProtocol !== 'postgresql') {

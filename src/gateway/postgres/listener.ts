@@ -6,6 +6,7 @@
  * TLS comes in both ways: by an SSLRequest, or directly (the client's first byte starts a TLS record; ALPN `postgresql`,
  * PostgreSQL 17). A peer that isn't on this machine must use it.
  */
+import { constants } from 'node:crypto';
 import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 import { createSecureContext, TLSSocket, type SecureContextOptions } from 'node:tls';
 import { ProtocolViolation } from '#wire/postgres/bytes.ts';
@@ -44,6 +45,11 @@ export type Listener = AsyncDisposable & {
 /** The newest minor version of protocol 3 that we speak. */
 const newestMinor = 2;
 const tlsRecord = 0x16;
+/** A peer may not start over in mid-session: that costs us much and it little. PostgreSQL forbids it as well. */
+const tlsLimits: SecureContextOptions = {
+  minVersion: 'TLSv1.2',
+  secureOptions: constants.SSL_OP_NO_RENEGOTIATION,
+};
 
 export async function listen(options: ListenOptions, context: OpenContext): Promise<Listener> {
   const {
@@ -153,12 +159,10 @@ export async function listen(options: ListenOptions, context: OpenContext): Prom
       }
       const wrapped = new TLSSocket(socket, {
         isServer: true,
-        secureContext: createSecureContext({ minVersion: 'TLSv1.2', ...tls }),
+        secureContext: createSecureContext({ ...tlsLimits, ...tls }),
         ALPNProtocols: ['postgresql'],
       });
       wrapped.on('error', () => {});
-      // A peer may not start over in mid-session: that costs us much and it little, and PostgreSQL forbids it as well.
-      wrapped.disableRenegotiation();
       sockets.add(wrapped);
       wrapped.once('close', () => sockets.delete(wrapped));
       await secured(wrapped, signal);

@@ -2,6 +2,7 @@
  * From a registered target to what may be dialled. INVARIANT 11: only the address of `TargetRoute` is ever dialled, and
  * without TLS only this very machine.
  */
+import { constants } from 'node:crypto';
 import { checkServerIdentity, type ConnectionOptions } from 'node:tls';
 import { isIP } from 'node:net';
 import type { TargetRoute } from '../control-plane.ts';
@@ -55,6 +56,8 @@ export function dialOptions(access: TargetRoute): Dialled {
       // An IP address can't be sent as SNI; the certificate is checked against it all the same.
       ...(isIP(name) === 0 ? { servername: name } : {}),
       rejectUnauthorized: true,
+      // TLS 1.2 could be negotiated anew in mid-session, with another certificate; no PostgreSQL does.
+      secureOptions: constants.SSL_OP_NO_RENEGOTIATION,
       minVersion: 'TLSv1.2',
       ALPNProtocols: ['postgresql'],
       checkServerIdentity: (_host, certificate) => checkServerIdentity(name, certificate),

@@ -151,6 +151,29 @@ for (const bad of [
   });
 }
 
+const salt = Buffer.alloc(16).toString('base64');
+for (const [name, answer, because] of [
+  ['another nonce', `r=someoneelse,s=${salt},i=4096`, /nonce differs/],
+  ['no nonce of its own', `r=mine,s=${salt},i=4096`, /nonce differs/],
+  ['fewer iterations than the RFC wants', `r=mine+yours,s=${salt},i=4095`, /too few iterations/],
+  ['a single iteration', `r=mine+yours,s=${salt},i=1`, /too few iterations/],
+  ['ten million iterations', `r=mine+yours,s=${salt},i=10000000`, /too many iterations/],
+  ['a number of iterations that is none', `r=mine+yours,s=${salt},i=0x1000`, /malformed/],
+  ['an extension that must be understood', `m=1,r=mine+yours,s=${salt},i=4096`, /malformed/],
+  ['a salt that is none', `r=mine+yours,s=?,i=4096`, /base64/],
+  ['an error', 'e=other-error', /malformed/],
+] as const)
+  test(`the client refuses a server with ${name}, before the password is used`, async () => {
+    const client = createScramClient({
+      offered: [scramSha256],
+      binding: undefined,
+      nonce: 'mine',
+      keys: () => assert.fail('the password is used'),
+    });
+    client.first();
+    await assert.rejects(client.final(Buffer.from(answer)), because);
+  });
+
 test('INVARIANT 14: an unknown user gets the same salt each time and never gets in', async () => {
   const secret = randomBytes(32);
   const one = mockScramVerifier('nobody', secret);
