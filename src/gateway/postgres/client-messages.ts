@@ -478,9 +478,12 @@ export class ClientMessages {
       return undefined;
     }
     // At the beginning of a pipeline, since further on it can't be asked: pgjdbc sends `begin` and what follows in one.
-    if (link.names.asked.kind === 'unknown' && link.status === 'I' && this.#canAskNames()) {
-      this.askNames();
-      return undefined;
+    if (link.names.asked.kind === 'unknown' && link.status === 'I') {
+      if (this.#canAskNames()) this.askNames();
+      if (link.exchange.last?.kind === 'names') {
+        this.waitsForAnswer = true;
+        return undefined;
+      }
     }
     if (!link.exchange.isEmpty && link.statements.hasUnsettled && dependsOnPrepared(text)) {
       // What it executes may be on its way.
