@@ -79,9 +79,21 @@ async function runPsql(house: House): Promise<Outcome> {
 
   const note = (word: string) => `insert into driver_notes (word) values ('${word}');`;
   const transaction = [
-    ...['begin;', note('committed'), 'commit;', 'begin;', note('rolled back'), 'rollback;'],
-    ...['begin;', note('before the savepoint'), 'savepoint here;', note('behind the savepoint'), 'select 1/0;'],
-    ...['rollback to here;', note('after the error'), 'commit;', 'select word from driver_notes order by n;'],
+    'begin;',
+    note('committed'),
+    'commit;',
+    'begin;',
+    note('rolled back'),
+    'rollback;',
+    'begin;',
+    note('before the savepoint'),
+    'savepoint here;',
+    note('behind the savepoint'),
+    'select 1/0;',
+    'rollback to here;',
+    note('after the error'),
+    'commit;',
+    'select word from driver_notes order by n;',
   ];
   outcome['transaction'] = (await psql(transaction)).stdout.trim().split('\n');
   const several = await psql([], '-c', `${note('never')} select 1/0; ${note('never')}`);
