@@ -79,21 +79,9 @@ async function runPsql(house: House): Promise<Outcome> {
 
   const note = (word: string) => `insert into driver_notes (word) values ('${word}');`;
   const transaction = [
-    'begin;',
-    note('committed'),
-    'commit;',
-    'begin;',
-    note('rolled back'),
-    'rollback;',
-    'begin;',
-    note('before the savepoint'),
-    'savepoint here;',
-    note('behind the savepoint'),
-    'select 1/0;',
-    'rollback to here;',
-    note('after the error'),
-    'commit;',
-    'select word from driver_notes order by n;',
+    `begin; ${note('committed')} commit; begin; ${note('rolled back')} rollback;`,
+    `begin; ${note('before the savepoint')} savepoint here; ${note('behind the savepoint')} select 1/0;`,
+    `rollback to here; ${note('after the error')} commit; select word from driver_notes order by n;`,
   ];
   outcome['transaction'] = (await psql(transaction)).stdout.trim().split('\n');
   const several = await psql([], '-c', `${note('never')} select 1/0; ${note('never')}`);
@@ -116,50 +104,14 @@ async function runPsql(house: House): Promise<Outcome> {
   const numbers = big.stdout.trim().split('\n').map(Number);
   outcome['big result'] = [numbers.length, numbers.reduce((sum, n) => sum + n, 0)];
 
+  const plain = String.raw`\l \dn+ \dt+ \dv \di+ \ds \df+ \dT+ \du \dp \dg \dx \db \dC \do \da \dL \dD \des \dy \dd \drds \ddp
+    \dO \dc \dA \dAc \dF \dX \det \dew \dP \dconfig`;
   const described = await psql([
-    ...[
-      '\\l',
-      '\\dn+',
-      '\\dt+',
-      '\\dv',
-      '\\di+',
-      '\\ds',
-      '\\df+',
-      '\\dT+',
-      '\\du',
-      '\\dp',
-      '\\d+ driver_values',
-      '\\d+ orders',
-    ],
-    ...[
-      '\\d driver_rows_pkey',
-      '\\sf order_total',
-      '\\dg',
-      '\\dx',
-      '\\db',
-      '\\dC',
-      '\\do',
-      '\\da',
-      '\\dL',
-      '\\dD',
-      '\\des',
-      '\\dy',
-    ],
-    ...[
-      '\\dd',
-      '\\drds',
-      '\\dconfig',
-      '\\ddp',
-      '\\dO',
-      '\\dc',
-      '\\dA',
-      '\\dAc',
-      '\\dF',
-      '\\dX',
-      '\\det',
-      '\\dew',
-      '\\dP',
-    ],
+    ...plain.split(/\s+/),
+    '\\d+ driver_values',
+    '\\d+ orders',
+    '\\d driver_rows_pkey',
+    '\\sf order_total',
   ]);
   outcome['no error of its own commands'] = described.stderr;
   outcome['described'] = ['driver_values', 'Primary key', 'order_total', 'sally_r_'].filter((word) => {

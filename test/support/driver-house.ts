@@ -6,6 +6,7 @@ import { readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { after } from 'node:test';
 import { startTestingGateway, type TestingGateway } from '#gateway/_testing-gateway.ts';
+import type { Role } from '#core/role.ts';
 import type { GatewayEvent } from '#gateway/records.ts';
 import { namesQuery } from '#sql/catalogue.ts';
 import { configuration, engineWith, person, role } from './policy.ts';
@@ -27,12 +28,13 @@ reset role;
 const table = (name: string) => ({ schema: 'public', name });
 const all = { select: 'all', insert: 'all', update: 'all', delete: true, truncate: true } as const;
 
-const driverRole = role('orders/driver', {
+const basicRole = role('orders/driver', {
   maxConnections: 110,
   permissions: {
     tables: [
       ...['driver_values', 'driver_rows', 'driver_copies', 'driver_notes'].map((name) => ({ ...table(name), ...all })),
-      { ...table('driver_notes_n_seq'), select: 'all' },
+      // What a restore sets the key's sequence by.
+      { ...table('driver_notes_n_seq'), select: 'all', update: 'all' },
       ...['orders', 'order_items', 'payments', 'products'].map((name) => ({ ...table(name), select: 'all' as const })),
       { ...table('customers'), select: ['id', 'name', 'city'] },
     ],
@@ -71,7 +73,9 @@ export type Recorded = {
 };
 
 /** A gateway for one driver's tests, with the target behind it. */
-export async function openHouse(): Promise<House> {
+export async function openHouse(
+  more: { readonly schema?: string; readonly tables?: readonly string[] } = {},
+): Promise<House> {
   const cleanup = { after };
   const target = await testTarget(cleanup, {
     settings: {
@@ -82,6 +86,14 @@ export async function openHouse(): Promise<House> {
     },
   });
   await target.query(schema);
+  if (more.schema !== undefined) await target.query(more.schema);
+  const driverRole: Role = {
+    ...basicRole,
+    permissions: {
+      ...basicRole.permissions,
+      tables: [...basicRole.permissions.tables, ...(more.tables ?? []).map((name) => ({ ...table(name), ...all }))],
+    },
+  };
   // As in production, so that what a driver asks when it starts meets the policies that are shipped.
   const engine = await engineWith(configuration([driverRole, secretsRole]));
   const gateway = await startTestingGateway(target, tmpdir(), {
