@@ -29,7 +29,7 @@ import { namesQuery } from '#sql/catalogue.ts';
 import { firstUserOid, typeText, type TypeShape } from '#sql/type-by-oid.ts';
 import type { Protocol, RecordedParameter } from '../records.ts';
 import type { Portal, Prepared, Run } from './exchange.ts';
-import { dependsOnPrepared, isCacheable, type Allowed, type Book, type Denied, type Verdict } from './judge.ts';
+import { dependsOnPrepared, isCacheable, lookUp, type Allowed, type Book, type Denied, type Verdict } from './judge.ts';
 import type { LedgerEntry } from './ledger.ts';
 import { currentBook, noteForwarded, type Link } from './link.ts';
 import type { Outbox } from './outbox.ts';
@@ -492,7 +492,7 @@ export class ClientMessages {
       return undefined;
     }
     const book = currentBook(link);
-    const known = book.verdicts.get(text);
+    const known = lookUp(book, text);
     const answer = this.#answer;
     // That of another text stays: a `fetch` asks for its own and for that of its cursor.
     if (answer?.text === text) this.#answer = undefined;

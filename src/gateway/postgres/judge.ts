@@ -9,6 +9,7 @@
 import type { GrantId, ResourceName } from '#core/ids.ts';
 import { isReadOnly } from '#core/role.ts';
 import type { AuthorizedSession } from '#core/session.ts';
+import { literalFree } from '#sql/literal-free.ts';
 import {
   describeNeed,
   type Analysis,
@@ -65,7 +66,21 @@ export type Denied = {
 };
 
 export type Verdict = Allowed | Denied;
-export type Book = { readonly verdicts: Map<string, Verdict>; readonly names: AskedNames };
+export type Book = {
+  /** By exact text. */
+  readonly verdicts: Map<string, Verdict>;
+  /** By the text without its literals, where these can't change the verdict. */
+  readonly forms: Map<string, Allowed>;
+  readonly names: AskedNames;
+};
+
+/** What the book says of a text, or of all texts that differ from it in literals only. */
+export function lookUp(book: Book, text: string): Verdict | undefined {
+  const known = book.verdicts.get(text);
+  if (known !== undefined || book.forms.size === 0) return known;
+  const form = literalFree(text);
+  return form === undefined ? undefined : book.forms.get(form);
+}
 
 export type JudgeAsk = {
   readonly session: AuthorizedSession;
@@ -122,7 +137,7 @@ export function createJudge(context: {
 
   const bookOf = (session: AuthorizedSession, names: AskedNames): Book => {
     const ofGrant = getOrMake(books, session.grant, () => new Map<string, Book>());
-    return getOrMake(ofGrant, namesKey(names), () => ({ verdicts: new Map<string, Verdict>(), names }));
+    return getOrMake(ofGrant, namesKey(names), () => ({ verdicts: new Map(), forms: new Map(), names }));
   };
 
   // By the catalogue as it is: when that changes the generation does, and nothing of this is kept.
@@ -203,9 +218,15 @@ export function createJudge(context: {
         // What names something unknown is asked again: it may have been made meanwhile.
         const isFinal = verdict.kind === 'allow' || verdict.isFinal;
         if (generation === before && isFinal && isCacheable(ask.text)) {
-          const { verdicts } = bookOf(ask.session, ask.names);
+          const { verdicts, forms } = bookOf(ask.session, ask.names);
           if (verdicts.size >= maxBookTexts) dropOldest(verdicts);
           verdicts.set(ask.text, verdict);
+          // A refusal quotes the text.
+          const form = verdict.kind === 'allow' && hasNoEffects(verdict) ? literalFree(ask.text) : undefined;
+          if (form !== undefined && verdict.kind === 'allow') {
+            if (forms.size >= maxBookTexts) dropOldest(forms);
+            forms.set(form, verdict);
+          }
         }
         return verdict;
       } catch (error) {
@@ -288,6 +309,11 @@ const leavesReadOnly = ({ role }: AuthorizedSession, policyVersion: string): Den
   message: `sallyport: ${role.name} is read-only, and its transactions stay so`,
   isFinal: true,
 });
+
+/** Nothing that it does hangs on its text. */
+const hasNoEffects = (verdict: Allowed): boolean =>
+  verdict.effects.length + verdict.executes.length + verdict.declares.length + verdict.fetches.length === 0 &&
+  !verdict.takesCopyData;
 
 /** A denial in the control plane's own words: whoever asks has no access any more, whatever the statement. */
 const isPlain = (decision: StatementDecision): boolean => decision.kind === 'deny' && decision.message !== undefined;

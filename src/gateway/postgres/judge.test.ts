@@ -1,0 +1,87 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { AuthorizedSession } from '#core/session.ts';
+import type { Need, StatementAnalysis } from '#sql/needs.ts';
+import { createJudge, lookUp } from './judge.ts';
+import type { AskedNames } from './judge-worker.ts';
+
+const session = {
+  id: 'ses_1',
+  grant: 'gra_1',
+  policyVersion: 'v1',
+  role: { name: 'orders/read', resource: 'orders' },
+} as unknown as AuthorizedSession;
+const names: AskedNames = { kind: 'known', searchPath: ['public'], user: 'u', changedInTransaction: false };
+const need: Need = { action: 'select', object: { kind: 'table', schema: 'public', name: 'orders' }, columns: ['id'] };
+
+/** A hub that takes every text for a select on orders, and allows that until told otherwise. */
+function makeJudge() {
+  const state = { isAllowed: true, more: {} as Partial<StatementAnalysis> };
+  const judge = createJudge({
+    onFault: (_what, error) => assert.fail(String(error)),
+    hub: {
+      analyse: ({ text }) =>
+        Promise.resolve({
+          kind: 'statements',
+          statements: [
+            {
+              text,
+              tag: 'SELECT',
+              class: 'read',
+              needs: [need],
+              hasWhere: undefined,
+              functions: [],
+              copy: undefined,
+              mayChangeNames: false,
+              endsTransaction: false,
+              mayLeaveReadOnly: false,
+              ...state.more,
+            },
+          ],
+        }),
+      decide: () =>
+        Promise.resolve(
+          state.isAllowed
+            ? { kind: 'allow', policyVersion: 'v1', policies: ['p'] }
+            : { kind: 'deny', policyVersion: 'v1', policies: [], missing: [need], roles: [] },
+        ),
+      reloadCatalogue: () => Promise.resolve(),
+    },
+  });
+  const text = (n: number) => `select id from orders where id = ${n}`;
+  const ask = (n: number) => judge.judge({ session, names, text: text(n), prepared: () => [] });
+  const look = (n: number) => lookUp(judge.book(session, names), text(n));
+  return { judge, state, ask, look };
+}
+
+test('what is allowed is known for every text that differs in literals only, until anything changes', async () => {
+  const { judge, ask, look } = makeJudge();
+  assert.equal(look(2), undefined);
+  const verdict = await ask(1);
+  assert.equal(verdict.kind, 'allow');
+  assert.equal(look(1), verdict);
+  assert.equal(look(2), verdict);
+  for (const change of [judge.forgetDecisions, judge.catalogueChanged, () => judge.policyChanged('v2')]) {
+    change();
+    assert.equal(look(1), undefined);
+    assert.equal(look(2), undefined);
+    await ask(1);
+    assert.notEqual(look(2), undefined);
+  }
+  judge.forgetGrant(session.grant);
+  assert.equal(look(2), undefined);
+});
+
+test('a refusal is known for its own text only, and so is what has effects by its text', async () => {
+  const { state, ask, look } = makeJudge();
+  state.isAllowed = false;
+  assert.equal((await ask(1)).kind, 'deny');
+  assert.equal(look(1)?.kind, 'deny');
+  assert.equal(look(2), undefined);
+  state.isAllowed = true;
+  for (const more of [{ declares: { name: 'c', text: 't' } }, { fetches: 'c' }, { deallocates: { name: 'q' } }]) {
+    state.more = more;
+    await ask(3);
+    assert.equal(look(4), undefined, JSON.stringify(more));
+  }
+});
