@@ -9,7 +9,7 @@ const session = {
   id: 'ses_1',
   grant: 'gra_1',
   policyVersion: 'v1',
-  role: { name: 'orders/read', resource: 'orders' },
+  role: { name: 'orders/read', resource: 'orders', permissions: { tables: [], functions: [] } },
 } as unknown as AuthorizedSession;
 const names: AskedNames = { kind: 'known', searchPath: ['public'], user: 'u', changedInTransaction: false };
 const need: Need = { action: 'select', object: { kind: 'table', schema: 'public', name: 'orders' }, columns: ['id'] };
