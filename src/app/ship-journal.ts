@@ -120,18 +120,23 @@ export async function shipJournal(
   batch: readonly ShippedRecord[],
 ): Promise<{ readonly storedUpTo: number }> {
   return await transaction(ctx.db, async (trx) => {
-    await trx
-      .insertInto('gateway_journal')
-      .values({ gateway, stored_up_to: 0 })
-      .onConflict((conflict) => conflict.doNothing())
-      .execute();
-    const row = await trx
-      .selectFrom('gateway_journal')
-      .select('stored_up_to')
-      .where('gateway', '=', gateway)
-      .forUpdate()
-      .executeTakeFirstOrThrow();
-    let storedUpTo = row.stored_up_to;
+    const locked = () =>
+      trx
+        .selectFrom('gateway_journal')
+        .select('stored_up_to')
+        .where('gateway', '=', gateway)
+        .forUpdate()
+        .executeTakeFirst();
+    let row = await locked();
+    if (row === undefined) {
+      await trx
+        .insertInto('gateway_journal')
+        .values({ gateway, stored_up_to: 0 })
+        .onConflict((conflict) => conflict.doNothing())
+        .execute();
+      row = await locked();
+    }
+    let storedUpTo = row?.stored_up_to ?? 0;
     const drafts: EntryDraft[] = [];
     const ended: { event: JournalEvent & { kind: 'session.ended' }; at: Instant; draft: number }[] = [];
     for (const { number, at, event } of batch) {

@@ -107,21 +107,26 @@ function writeObject(value: object, depth: number): string {
   const prototype: unknown = Object.getPrototypeOf(value);
   // A Date or a Map would silently become a string or {}.
   if (prototype !== Object.prototype && prototype !== null) throw new Refusal('an instance of a class');
-  // All members are read once, before anything is written.
-  const members = Object.entries(value);
-  // By UTF-16 code units, which is what RFC 8785 section 3.2.3 asks for.
-  if (members.length > 1) members.sort(([a], [b]) => (a < b ? -1 : 1));
+  const members: Readonly<Record<string, unknown>> = value as Record<string, unknown>;
+  const names = Object.keys(value);
+  // The default order of sort() is by UTF-16 code units, which is what RFC 8785 section 3.2.3 asks for.
+  if (!isSorted(names)) names.sort();
   let text = '{';
-  for (const [name, member] of members) {
+  for (const name of names) {
     // A name that is refused is named by where it stands.
     text += `${text === '{' ? '' : ','}${writeString(name)}:`;
     try {
-      text += write(member, depth + 1);
+      text += write(members[name], depth + 1);
     } catch (error) {
       throw under(name, error);
     }
   }
   return `${text}}`;
+}
+
+function isSorted(names: readonly string[]): boolean {
+  for (let i = 1; i < names.length; i += 1) if ((names[i - 1] ?? '') > (names[i] ?? '')) return false;
+  return true;
 }
 
 function writeString(text: string): string {

@@ -307,5 +307,6 @@ function readInstant(text: string): Instant {
 
 function readBytes(text: string): Uint8Array {
   if (!text.startsWith('\\x')) throw new RangeError('bytes that are not in hex form');
-  return Uint8Array.from(Buffer.from(text.slice(2), 'hex'));
+  // In memory of its own: a slice of the pool would keep the pool.
+  return new Uint8Array(Buffer.from(text.slice(2), 'hex'));
 }

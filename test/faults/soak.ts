@@ -293,7 +293,7 @@ async function soak(): Promise<boolean> {
   const inStore = async (text: string): Promise<number> =>
     Number(((await query(store, text)) as { readonly n: string }[])[0]?.n);
   await until('all records are in the log', async () => {
-    const waiting = await inStore('select count(*) as n from log_entry where leaf_index is null');
+    const waiting = await inStore('select count(*) as n from log_waiting');
     const open = await inStore('select count(*) as n from session where ended_at is null');
     return waiting + open === 0;
   }).catch((error: unknown) => faults.push(String(error)));
