@@ -79,7 +79,10 @@ export async function readLog(ctx: AppContext, caller: Caller, ask: LogAsk): Pro
   for (const name of ['grant', 'request', 'principal'] as const) {
     const id = ask[name];
     if (id !== undefined)
-      query = query.where(sql<boolean>`log_entry.subjects @> ${JSON.stringify({ [name]: id })}::jsonb`);
+      // As the indexes have it.
+      query = query.where(
+        sql<boolean>`log_entry.subjects ? ${sql.lit(name)} and log_entry.subjects ->> ${sql.lit(name)} = ${id}`,
+      );
   }
   if (ask.session !== undefined)
     query = query.where(
