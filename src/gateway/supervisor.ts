@@ -1,8 +1,8 @@
 /**
  * Who is inside, and who has to go. Live sessions are indexed by grant, principal and resource; each has a timer for its
  * own deadline, so that expiry needs no message from anybody (INVARIANT 4). A revocation marks all its sessions at once
- * (a mark is checked for each message), and then cuts them in chunks, so that the loop that moves everybody else's bytes is
- * never blocked for long.
+ * (a mark is checked for each message), and then cuts them for some milliseconds of each turn of the loop, so that
+ * everybody else's bytes still move. Ten thousand deadlines at the same moment go the same way.
  *
  * What can be reached is always recomputed from the live grants: cutting goes by grant, so ending one of two overlapping
  * grants leaves the sessions of the other alone (INVARIANT 8).
@@ -12,6 +12,7 @@ import { formatInstant, type Clock, type Instant } from '#core/instant.ts';
 import type { AuthorizedSession } from '#core/session.ts';
 import type { EndReason } from './control-plane.ts';
 import type { Reached } from './fault-points.ts';
+import { createPacer } from './pacer.ts';
 import type { Timers } from './timers.ts';
 
 /** What the supervisor can do with a running session; the protocol supplies it. */
@@ -43,9 +44,7 @@ export type Supervisor = {
   readonly deadlineOf: (session: SessionId) => Instant | undefined;
 };
 
-const chunk = 100;
-
-type Entry = Cuttable & { deadline: Instant; timer: Disposable };
+type Entry = Cuttable & { deadline: Instant; timer: Disposable; isGoing: boolean };
 
 export function createSupervisor(context: {
   readonly clock: Clock;
@@ -67,8 +66,30 @@ export function createSupervisor(context: {
       entry.timer = timers.setTimer(left, () => expire(entry));
       return;
     }
-    entry.mark();
-    entry.cut('expired', endedMessage(entry.session, 'expired', entry.deadline));
+    cutAll([entry], 'expired', (session) => endedMessage(session, 'expired', entry.deadline));
+  };
+
+  const pacer = createPacer();
+  /** Marks them all now, and cuts them in that order, as fast as others can bear it. */
+  const cutAll = (
+    entries: readonly Entry[],
+    reason: EndReason,
+    message: (session: AuthorizedSession) => string,
+    then?: () => void,
+  ) => {
+    const going = entries.filter((entry) => !entry.isGoing);
+    for (const entry of going) {
+      entry.isGoing = true;
+      entry.mark();
+    }
+    if (going.length > 0) context.reached?.('marked');
+    pacer.add(
+      going.map((entry) => () => {
+        // It may have ended by itself meanwhile.
+        if (byId.get(entry.session.id) === entry) entry.cut(reason, message(entry.session));
+      }),
+      then,
+    );
   };
 
   const find = (which: Which): readonly Entry[] => {
@@ -85,7 +106,7 @@ export function createSupervisor(context: {
   return {
     admit(cuttable) {
       const { session } = cuttable;
-      const entry: Entry = { ...cuttable, deadline: session.endsAt, timer: { [Symbol.dispose]() {} } };
+      const entry: Entry = { ...cuttable, deadline: session.endsAt, timer: { [Symbol.dispose]() {} }, isGoing: false };
       const { principal, grant, role } = session;
       byId.set(session.id, entry);
       addTo(byGrant, grant, entry);
@@ -115,13 +136,9 @@ export function createSupervisor(context: {
       }
       // The nearest deadline last: who had the longest time left would do the most with it.
       const entries = find(which).toSorted((a, b) => b.deadline - a.deadline);
-      for (const entry of entries) entry.mark();
-      if (entries.length > 0) context.reached?.('marked');
-      for (let at = 0; at < entries.length; at += chunk) {
-        if (at > 0) await new Promise<void>((resolve) => setImmediate(resolve));
-        for (const entry of entries.slice(at, at + chunk))
-          entry.cut(reason, endedMessage(entry.session, reason, clock.now(), detail));
-      }
+      await new Promise<void>((done) => {
+        cutAll(entries, reason, (session) => endedMessage(session, reason, clock.now(), detail), done);
+      });
       return entries.length;
     },
     moveDeadline(grant, to) {

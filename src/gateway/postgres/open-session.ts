@@ -111,16 +111,22 @@ export async function openSession(
   const { session } = answer;
   const opening = new AbortController();
   let proxy: Proxy | undefined;
+  /** Set once it has to go: resolves when the supervisor says why. */
+  let going: PromiseWithResolvers<void> | undefined;
   let reached: Upstream | undefined;
   let forgetKey = (): void => {};
   let cutBefore: { readonly reason: EndReason; readonly message: string } | undefined;
   // From here on the session exists, so whatever ends it is written down, and a revocation reaches it.
   const { release } = context.supervisor.admit({
     session,
-    mark: () => proxy?.mark(),
+    mark: () => {
+      going ??= Promise.withResolvers();
+      proxy?.mark();
+    },
     cut: (reason, message) => {
       if (proxy !== undefined) return proxy.cut(reason, message);
       cutBefore = { reason, message };
+      going?.resolve();
       opening.abort(new TargetFault('target_unreachable', message));
     },
   });
@@ -158,6 +164,7 @@ export async function openSession(
     settingsEnded = () => {};
     hub.connected(session.id, upstream.cancelKey.processId);
     context.reached?.('target_signed_in');
+    await going?.promise;
     if (cutBefore !== undefined) throw new TargetFault('target_refused', 'cut');
     if (socket.destroyed) throw new Error('client closed the connection');
     const cancel = async () => {

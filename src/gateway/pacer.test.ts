@@ -1,0 +1,61 @@
+import assert from 'node:assert/strict';
+import { performance } from 'node:perf_hooks';
+import { test } from 'node:test';
+import { createPacer } from './pacer.ts';
+
+const busy = (ms: number) => {
+  for (const until = performance.now() + ms; performance.now() < until;);
+};
+
+test('what fits is done at once and in order, and an empty batch is done', () => {
+  const pacer = createPacer(1000);
+  const seen: unknown[] = [];
+  pacer.add([() => seen.push(1), () => seen.push(2)], () => seen.push('done'));
+  pacer.add([], () => seen.push('nothing'));
+  assert.deepEqual(seen, [1, 2, 'done', 'nothing']);
+});
+
+test('others have their turn between the slices of a long batch, also of one that comes in single pieces', async () => {
+  const pacer = createPacer(2);
+  let turns = 0;
+  let isOver = false;
+  const count = () => {
+    turns += 1;
+    if (!isOver) setImmediate(count);
+  };
+  setImmediate(count);
+  const done: number[] = [];
+  await new Promise<void>((resolve) => {
+    for (let i = 0; i < 20; i += 1) {
+      pacer.add([
+        () => {
+          busy(1.5);
+          done.push(i);
+          if (i === 19) resolve();
+        },
+      ]);
+    }
+    assert.ok(done.length < 20, 'not all in one turn');
+  });
+  isOver = true;
+  assert.equal(new Set(done).size, 20);
+  assert.ok(turns >= 5, `${turns} turns`);
+});
+
+test('a short batch that comes later is not behind a long one', async () => {
+  const pacer = createPacer(1);
+  let left = 200;
+  const long = new Promise<void>((resolve) => {
+    pacer.add(
+      Array.from({ length: 200 }, () => () => {
+        busy(0.2);
+        left -= 1;
+      }),
+      resolve,
+    );
+  });
+  await new Promise<void>((resolve) => pacer.add([() => {}], resolve));
+  assert.ok(left > 100, `${left} left`);
+  await long;
+  assert.equal(left, 0);
+});

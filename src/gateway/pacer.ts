@@ -1,0 +1,49 @@
+/**
+ * Does many small things one after the other without ever holding the event loop for long: for some milliseconds of each
+ * turn, however many there are and whoever wants them done. Several batches take turns, so that a short one that comes
+ * later isn't behind a long one.
+ */
+import { performance } from 'node:perf_hooks';
+
+export type Pacer = {
+  /** Does what it can at once, in order. Calls back when all is done. */
+  readonly add: (work: readonly (() => void)[], then?: () => void) => void;
+};
+
+/** @param sliceMs of each turn of the loop; what is closed makes as much work again in the same turn */
+export function createPacer(sliceMs = 8): Pacer {
+  type Batch = { readonly work: readonly (() => void)[]; at: number; readonly then: (() => void) | undefined };
+  const batches: Batch[] = [];
+  let turn = 0;
+  /** Of this turn of the loop; undefined when nothing was done in it. */
+  let sliceEndsAt: number | undefined;
+
+  const run = () => {
+    if (sliceEndsAt === undefined) {
+      sliceEndsAt = performance.now() + sliceMs;
+      setImmediate(() => {
+        sliceEndsAt = undefined;
+        if (batches.length > 0) run();
+      });
+    }
+    while (batches.length > 0 && performance.now() < sliceEndsAt) {
+      turn = (turn + 1) % batches.length;
+      const batch = batches[turn];
+      const next = batch?.work[batch.at];
+      if (batch === undefined || next === undefined) {
+        batches.splice(turn, 1);
+        batch?.then?.();
+        continue;
+      }
+      batch.at += 1;
+      next();
+    }
+  };
+
+  return {
+    add(work, then) {
+      batches.push({ work, at: 0, then });
+      run();
+    },
+  };
+}
