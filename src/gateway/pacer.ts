@@ -7,12 +7,12 @@ import { performance } from 'node:perf_hooks';
 
 export type Pacer = {
   /** Does what it can at once, in order. Calls back when all is done. */
-  readonly add: (work: readonly (() => void)[], then?: () => void) => void;
+  readonly add: (work: readonly (() => void)[], whenDone?: () => void) => void;
 };
 
 /** @param sliceMs of each turn of the loop; what is closed makes as much work again in the same turn */
 export function createPacer(sliceMs = 8): Pacer {
-  type Batch = { readonly work: readonly (() => void)[]; at: number; readonly then: (() => void) | undefined };
+  type Batch = { readonly work: readonly (() => void)[]; at: number; readonly whenDone: (() => void) | undefined };
   const batches: Batch[] = [];
   let turn = 0;
   /** Of this turn of the loop; undefined when nothing was done in it. */
@@ -32,7 +32,7 @@ export function createPacer(sliceMs = 8): Pacer {
       const next = batch?.work[batch.at];
       if (batch === undefined || next === undefined) {
         batches.splice(turn, 1);
-        batch?.then?.();
+        batch?.whenDone?.();
         continue;
       }
       batch.at += 1;
@@ -41,8 +41,8 @@ export function createPacer(sliceMs = 8): Pacer {
   };
 
   return {
-    add(work, then) {
-      batches.push({ work, at: 0, then });
+    add(work, whenDone) {
+      batches.push({ work, at: 0, whenDone });
       run();
     },
   };
