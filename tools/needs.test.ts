@@ -42,6 +42,16 @@ test('what is missing is said with its reason and one command that brings all of
   assert.match(said, /apt-get install --no-install-recommends frob frob-data$/m);
 });
 
+test('a probe that fails says that a module is missing, whatever program there is', () => {
+  const python: Need = {
+    ...frobnicate,
+    programs: [process.execPath],
+    probe: [process.execPath, '-e', 'process.exit(1)'],
+  };
+  assert.deepEqual(unmet([python], {}), [python]);
+  assert.deepEqual(unmet([{ ...python, probe: [process.execPath, '-e', ''] }], {}), []);
+});
+
 test('two needs that one package meets ask for it once', () => {
   const packages = packagesFor(needs);
   assert.equal(packages.length, new Set(packages).size);

@@ -13,7 +13,8 @@ import type { Names, UnknownNames } from './names.ts';
  * `ts_stat`, …) needs `call`.
  */
 const harmlessVolatile = new Set(
-  `clock_timestamp current_query gen_random_uuid lastval pg_blocking_pids pg_collation_actual_version
+  `clock_timestamp current_query gen_random_uuid lastval pg_advisory_unlock pg_advisory_unlock_all
+  pg_advisory_unlock_shared pg_blocking_pids pg_collation_actual_version
   pg_current_wal_flush_lsn pg_current_wal_insert_lsn pg_current_wal_lsn pg_database_collation_actual_version
   pg_database_size pg_export_snapshot pg_get_multixact_members pg_get_wal_replay_pause_state pg_indexes_size
   pg_is_in_recovery pg_is_wal_replay_paused pg_jit_available pg_last_committed_xact pg_last_wal_receive_lsn

@@ -240,6 +240,12 @@ const table: readonly (readonly [text: string, needs: readonly string[], kind: s
     ['call on refund()', 'select on payments (amount, id, order_id)'],
     'write',
   ],
+  // What drivers with a pool send before a connection goes back to it.
+  ['select pg_advisory_unlock_all()', [], 'read'],
+  ['close all', [], 'read'],
+  ['reset all', [], 'session'],
+  ['discard all', [], 'session'],
+  ['deallocate all', [], 'session'],
   ['select (1).pg_advisory_lock', ['call on pg_catalog.pg_advisory_lock()'], 'dangerous'],
   [`select ('select email from customers'::text).ts_stat`, ['call on pg_catalog.ts_stat()'], 'dangerous'],
   [`select ('tickets'::regclass).nextval`, ['update on tickets'], 'write'],

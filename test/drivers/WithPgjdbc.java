@@ -379,9 +379,13 @@ public class WithPgjdbc {
   }
 
   static void connections() throws Exception {
-    ExecutorService threads = Executors.newFixedThreadPool(100);
+    ExecutorService threads = Executors.newFixedThreadPool(100, run -> {
+      var thread = new Thread(run);
+      thread.setDaemon(true);
+      return thread;
+    });
     List<Callable<Connection>> dials = new ArrayList<>();
-    for (int n = 0; n < 100; n++) dials.add(() -> open());
+    for (int n = 0; n < 100; n++) dials.add(() -> open("sslResponseTimeout", "60000", "loginTimeout", "90"));
     List<Future<Connection>> open = threads.invokeAll(dials);
     long answers = 0;
     for (Future<Connection> each : open) if (((Integer) one(each.get(), "select 1")) == 1) answers++;
