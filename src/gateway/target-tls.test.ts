@@ -9,6 +9,7 @@ import { connect as tlsConnect, TLSSocket } from 'node:tls';
 import { Secret } from '#core/secret.ts';
 import { testAuthority } from '#test/support/authority.ts';
 import { testTarget } from '#test/support/postgres.ts';
+import { encodeErrorResponse } from '#wire/postgres/backend.ts';
 import { encodeSslRequest } from '#wire/postgres/startup.ts';
 import { startTestingGateway, supportRead, type TestingGateway } from './_testing-gateway.ts';
 import type { TargetAccess } from './control-plane.ts';
@@ -138,6 +139,31 @@ test('INVARIANT 10: an administrator with an md5 password: refused, and taken wh
   t.after(() => target.query(`alter role ${target.adminUser} password '${verifier}'`));
   await isRefused(await gatewayFor(t, {}), /target asks for an MD5 password, not for scram-sha-256/);
   await works(await gatewayFor(t, { authentication: 'md5' }));
+});
+
+test('a pooler in front of the target that knows protocol 3.0 alone is spoken to in that', async (t) => {
+  await demand(t, ['host all all 127.0.0.1/32 scram-sha-256']);
+  let refused = 0;
+  const pooler = createServer((client) => {
+    client.on('error', () => {});
+    client.once('data', (hello) => {
+      if (hello.readUInt32BE(4) !== 3 << 16) {
+        refused += 1;
+        client.end(encodeErrorResponse({ severity: 'FATAL', sqlState: '08P01', message: 'bad packet header' }));
+        return;
+      }
+      const onward = connect(target.port, target.host);
+      onward.on('error', () => client.destroy()).on('close', () => client.destroy());
+      client.on('close', () => onward.destroy());
+      onward.write(hello);
+      client.pipe(onward).pipe(client);
+    });
+  });
+  await new Promise<void>((resolve) => pooler.listen(0, '127.0.0.1', resolve));
+  t.after(() => pooler.close());
+  const address = { host: '127.0.0.1', port: (pooler.address() as AddressInfo).port };
+  await works(await gatewayFor(t, { address, tls: { mode: 'disable' } }));
+  assert.equal(refused, 1);
 });
 
 test("the administrator's password may be any text", async (t) => {

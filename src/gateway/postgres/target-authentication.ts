@@ -23,6 +23,8 @@ export type Identity = {
 export type TargetAuthentication = {
   /** What to answer, if anything. Throws `TargetFault`, `ScramFailure` or `ProtocolViolation`, at once where it can. */
   readonly answer: (request: AuthenticationRequest) => Buffer | undefined | Promise<Buffer>;
+  /** Nothing was asked for yet. */
+  readonly isUnasked: () => boolean;
   readonly isDone: () => boolean;
 };
 
@@ -74,6 +76,7 @@ export function authenticateToTarget(options: {
     step = next;
   };
   return {
+    isUnasked: () => step === 'nothing',
     isDone: () => step === 'done',
     answer(request) {
       switch (request.kind) {

@@ -42,28 +42,47 @@ const maxHandshakeBytes = 262_144;
 /** Of protocol 3. */
 const newestMinor = 2;
 
+type UpstreamContext = {
+  readonly random: Random;
+  readonly signal: AbortSignal;
+  readonly reached?: Reached | undefined;
+};
+
 /** Opens and authenticates a connection. Throws `TargetFault`; everything is closed then. */
 export async function openUpstream(
   access: TargetRoute,
   login: UpstreamLogin,
-  context: { readonly random: Random; readonly signal: AbortSignal; readonly reached?: Reached | undefined },
+  context: UpstreamContext,
 ): Promise<Upstream> {
+  const outcome = await open(access, login, context, newestMinor);
+  // A server negotiates; poolers that know 3.0 alone (PgBouncer 1.18) call the packet broken, and close.
+  return outcome === 'another version' ? ((await open(access, login, context, 0)) as Upstream) : outcome;
+}
+
+async function open(
+  access: TargetRoute,
+  login: UpstreamLogin,
+  context: UpstreamContext,
+  minor: number,
+): Promise<Upstream | 'another version'> {
   const dialled = dialOptions(access);
   const { endpoint, binding } = await dial(dialled, context.signal);
   context.reached?.('target_dialled');
   const { promise, resolve, reject } = Promise.withResolvers<Upstream>();
   const onAbort = () => reject(new TargetFault('target_unreachable', 'target did not answer in time'));
   context.signal.addEventListener('abort', onAbort, { once: true });
+  const authentication = authenticateToTarget({
+    weakest: access.authentication ?? 'scram-sha-256',
+    identity: login,
+    binding,
+    isTls: dialled.tls !== undefined,
+    hasCertificate: dialled.tls?.cert !== undefined,
+    nonce: Buffer.from(context.random(18)).toString('base64'),
+  });
   const handshake = createHandshake({
     send: (bytes) => endpoint.write(bytes),
-    authentication: authenticateToTarget({
-      weakest: access.authentication ?? 'scram-sha-256',
-      identity: login,
-      binding,
-      isTls: dialled.tls !== undefined,
-      hasCertificate: dialled.tls?.cert !== undefined,
-      nonce: Buffer.from(context.random(18)).toString('base64'),
-    }),
+    authentication,
+    minor,
     ready: ({ processId, secretKey, ...ready }) => {
       endpoint.pause();
       resolve({ endpoint, ...ready, cancelKey: { dialled, processId, secretKey } });
@@ -77,12 +96,14 @@ export async function openUpstream(
     drained: () => {},
   });
   endpoint.write(
-    encodeStartup(newestMinor, new Map([['user', login.user], ['database', access.database], ...login.startup])),
+    encodeStartup(minor, new Map([['user', login.user], ['database', access.database], ...login.startup])),
   );
   try {
     return await promise;
   } catch (error) {
     endpoint.destroy();
+    const said = error instanceof TargetFault ? error.sqlState : undefined;
+    if (minor > 0 && authentication.isUnasked() && (said === '08P01' || said === '0A000')) return 'another version';
     throw error instanceof TargetFault
       ? error
       : new TargetFault('target_refused', 'connection to the target could not be opened', { cause: error });
@@ -103,6 +124,7 @@ type Ready = {
 function createHandshake(options: {
   readonly send: (bytes: Buffer) => void;
   readonly authentication: TargetAuthentication;
+  readonly minor: number;
   readonly ready: (ready: Ready) => void;
   readonly failed: (error: unknown) => void;
 }): (chunk: Buffer) => boolean {
@@ -124,7 +146,7 @@ function createHandshake(options: {
   const negotiate = (body: MessageReader) => {
     const { major, minor, unknownOptions } = decodeNegotiateProtocolVersion(body);
     // It may only come down from what was asked for, once, and no options were.
-    if (hasNegotiated || major !== 3 || minor >= newestMinor || unknownOptions.length > 0)
+    if (hasNegotiated || major !== 3 || minor >= options.minor || unknownOptions.length > 0)
       throw new ProtocolViolation('server negotiates what was not asked for');
     hasNegotiated = true;
   };
