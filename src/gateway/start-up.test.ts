@@ -1,11 +1,13 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
+import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { after, test } from 'node:test';
 import { testTarget } from '#test/support/postgres.ts';
 import { decodeErrorFields } from '#wire/postgres/backend.ts';
 import { MessageReader } from '#wire/postgres/bytes.ts';
-import { encodeQuery, encodeTerminate } from '#wire/postgres/frontend.ts';
+import { encodePassword, encodeQuery, encodeTerminate } from '#wire/postgres/frontend.ts';
+import { encodeGssEncRequest, encodeSslRequest, encodeStartup } from '#wire/postgres/startup.ts';
 import { rawClient, type RawClient } from './_testing-raw-client.ts';
 import { loginName } from './postgres/names.ts';
 import { startTestingGateway, supportRead, testingInstallation, type TestingGateway } from './_testing-gateway.ts';
@@ -145,6 +147,58 @@ test('the newest protocol that both speak: 3.0, 3.2, the number that nobody will
     assert.equal(client.greeting.at(-1)?.type, 'Z');
     client.socket.destroy();
   }
+});
+
+const plain = () =>
+  new Promise<Socket>((resolve) => {
+    const socket = connect(g.gateway.port, '127.0.0.1', () => resolve(socket));
+    socket.on('error', () => {});
+  });
+const nextChunk = (socket: Socket) =>
+  new Promise<string>((resolve) => {
+    socket.once('data', (chunk) => resolve(chunk.toString('latin1')));
+    socket.once('close', () => resolve(''));
+  });
+const hello = (major: number) => {
+  const packet = encodeStartup(0, new Map(Object.entries({ user: 'ada', database: 'orders' })));
+  packet.writeUInt16BE(major, 4);
+  return packet;
+};
+
+test('encryption that is not to be had is answered with N, each kind once, and the client may go on without', async () => {
+  const socket = await plain();
+  socket.write(encodeGssEncRequest());
+  assert.equal(await nextChunk(socket), 'N');
+  socket.write(encodeSslRequest());
+  assert.equal(await nextChunk(socket), 'N');
+  socket.write(hello(3));
+  assert.match(await nextChunk(socket), /^R.*SCRAM-SHA-256\0\0$/s);
+  socket.destroy();
+  const again = await plain();
+  again.write(encodeGssEncRequest());
+  assert.equal(await nextChunk(again), 'N');
+  again.write(encodeGssEncRequest());
+  assert.equal(await nextChunk(again), '');
+});
+
+test('another major version, and a password where none was asked for', async () => {
+  for (const major of [1, 2, 4]) {
+    const socket = await plain();
+    socket.write(hello(major));
+    assert.match(
+      await nextChunk(socket),
+      new RegExp(
+        `^E.*SFATAL\0VFATAL\0C0A000\0Munsupported frontend protocol ${major}.0: server supports 3.0 to 3.2\0`,
+        's',
+      ),
+    );
+    socket.destroy();
+  }
+  const socket = await plain();
+  socket.write(hello(3));
+  await nextChunk(socket);
+  socket.write(encodePassword('open sesame'));
+  assert.equal(await nextChunk(socket), '');
 });
 
 test('notices of the login reach the client, and a refusal of the target in mid-login says what can be done', async (t) => {

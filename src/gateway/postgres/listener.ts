@@ -197,7 +197,10 @@ export async function listen(options: ListenOptions, context: OpenContext): Prom
       }
       if (packet.kind !== 'startup') continue;
       if (packet.major !== 3) {
-        refuse('0A000', `unsupported frontend protocol ${packet.major}.${packet.minor}`);
+        refuse(
+          '0A000',
+          `unsupported frontend protocol ${packet.major}.${packet.minor}: server supports 3.0 to 3.${newestMinor}`,
+        );
         return 'handshake_failed';
       }
       if (!isTls && !isLoopback(address)) {
