@@ -47,6 +47,7 @@ export type Step = typeof pass | typeof drop | typeof replace | typeof hold | ty
 const refusedText = 'sallyport refused this statement';
 const refusedPortal = 'sallyport refused this';
 const maxUnanswered = 65_536;
+const noEntries: readonly LedgerEntry<Prepared>[] = [];
 /** What one session may make us keep: named portals, parameters on their way, and texts, of which short ones are free. */
 const maxPortals = 1000;
 const maxBoundBytes = 16 << 20;
@@ -387,7 +388,8 @@ export class ClientMessages {
   /** What `prepare` and `deallocate` in SQL do to names isn't known before the server has answered. */
   #noteEffects(
     effects: readonly { readonly kind: string; readonly name: string | undefined }[],
-  ): LedgerEntry<Prepared>[] {
+  ): readonly LedgerEntry<Prepared>[] {
+    if (effects.length === 0) return noEntries;
     const { statements, segment } = this.#link;
     const entries: LedgerEntry<Prepared>[] = [];
     for (const { name } of effects) {
@@ -415,7 +417,7 @@ export class ClientMessages {
    * its text and parameters, and without a look at what the policy says now.
    */
   #fetchesPortal(verdict: Allowed): boolean {
-    return verdict.fetches.some((name) => this.#link.portals.get(name) !== undefined);
+    return verdict.fetches.length > 0 && verdict.fetches.some((name) => this.#link.portals.get(name) !== undefined);
   }
 
   /**
@@ -423,6 +425,7 @@ export class ClientMessages {
    * again before the first `fetch` after anything has changed.
    */
   #judgeCursors(verdict: Allowed): Denied | typeof hold | undefined {
+    if (verdict.fetches.length === 0) return undefined;
     const now = this.#link.judge.decidedAnew();
     for (const name of verdict.fetches) {
       const cursor = this.#cursors.get(name);

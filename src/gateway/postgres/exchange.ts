@@ -192,18 +192,18 @@ export class Exchange {
   /** The outcome of one command of a run; its counters start anew for the next. */
   end(run: Run, outcome: Outcome): void {
     const now = performance.now();
+    const event = {
+      kind: 'statement.ended' as const,
+      on: this.#on,
+      statement: run.number,
+      command: run.command,
+      outcome,
+      durationMs: Math.round((now - run.startedAt) * 1000) / 1000,
+      bytesOut: run.bytesOut,
+      bytesIn: run.bytesIn,
+    };
     this.transactions.ended(
-      {
-        kind: 'statement.ended',
-        on: this.#on,
-        statement: run.number,
-        command: run.command,
-        outcome,
-        durationMs: Math.round((now - run.startedAt) * 1000) / 1000,
-        bytesOut: run.bytesOut,
-        bytesIn: run.bytesIn,
-        ...(run.copyIn === undefined ? {} : { copyInSha256: run.copyIn.digest('hex') }),
-      },
+      run.copyIn === undefined ? event : { ...event, copyInSha256: run.copyIn.digest('hex') },
       run.verdict.transaction[run.command],
     );
     run.command += 1;

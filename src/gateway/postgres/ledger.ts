@@ -8,7 +8,7 @@
  */
 export type LedgerEntry<T> = {
   readonly name: string;
-  readonly value: T | undefined;
+  value: T | undefined;
   readonly segment: number;
   /** What the name stands for when this comes to nothing. Only one step back is kept. */
   before: LedgerEntry<T> | undefined;
@@ -40,7 +40,12 @@ export class Ledger<T> {
 
   /** The server has done it. */
   settle(entry: LedgerEntry<T>, value = entry.value): void {
-    this.#becomes(entry, { ...entry, value, before: undefined, isSettled: true });
+    const isKnown = !entry.isSettled && this.#isIn(entry);
+    // Whoever still has hold of it can undo it no more.
+    entry.isSettled = true;
+    if (!isKnown) return;
+    entry.value = value;
+    entry.before = undefined;
   }
 
   /** The server has not done it, and the name means what it meant before. */
@@ -55,11 +60,17 @@ export class Ledger<T> {
 
   /** In its place, which is one step back when something else is on its way already. */
   #becomes(entry: LedgerEntry<T>, next: LedgerEntry<T> | undefined): void {
+    if (entry.isSettled) return;
     const current = this.#entries.get(entry.name);
     if (current === entry) {
       if (next === undefined) this.#entries.delete(entry.name);
       else this.#entries.set(entry.name, next);
     } else if (current?.before === entry) current.before = next;
+  }
+
+  #isIn(entry: LedgerEntry<T>): boolean {
+    const current = this.#entries.get(entry.name);
+    return current === entry || current?.before === entry;
   }
 
   /** The name is gone on the server. */
@@ -69,7 +80,8 @@ export class Ledger<T> {
 
   /** All that the server had confirmed is gone; what is on its way to it stays. */
   clearSettled(): void {
-    for (const [name, { isSettled }] of this.#entries) if (isSettled) this.#entries.delete(name);
+    if (this.#entries.size === 0) return;
+    for (const entry of this.#entries.values()) if (entry.isSettled) this.#entries.delete(entry.name);
   }
 
   clear(): void {

@@ -1,5 +1,5 @@
 /** Bound parameters as the journal keeps them: text where the type is read, hex elsewhere, long values cut and hashed. */
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { parameterText, type TypeShape } from '#wire/postgres/parameters.ts';
 import type { RecordedParameter } from '../records.ts';
 import type { Prepared } from './exchange.ts';
@@ -19,10 +19,10 @@ export function recordParameters(
     const format = formats.length === 1 ? (formats[0] ?? 0) : (formats[i] ?? 0);
     const type = prepared.parameterTypes[i] ?? 0;
     const isLong = value.length > maxRecordedValue;
-    const shown = parameterText(value, format, type, shapeOf(type));
-    const whole = isLong ? { bytes: value.length, sha256: createHash('sha256').update(value).digest('hex') } : {};
-    if ('text' in shown)
-      return isLong ? { text: recordText(shown.text).text.slice(0, maxRecordedValue), ...whole } : shown;
+    const shown = parameterText(value, format, type, format === 0 ? undefined : shapeOf(type));
+    if (!isLong) return 'text' in shown ? shown : { hex: shown.hex, type };
+    const whole = { bytes: value.length, sha256: hash('sha256', value, 'hex') };
+    if ('text' in shown) return { text: recordText(shown.text).text.slice(0, maxRecordedValue), ...whole };
     return { hex: shown.hex.slice(0, 2 * maxRecordedValue), type, ...whole };
   }) as RecordedParameter[];
 }

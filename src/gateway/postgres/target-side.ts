@@ -100,13 +100,14 @@ export class TargetSide {
     else this.#frameDone = done;
   }
 
+  #forward(buffer: Buffer, from: number, to: number): void {
+    if (from < to) this.#link.client.write(buffer.subarray(from, to));
+  }
+
   #process(buffer: Buffer, end: number): void {
     const { exchange, client } = this.#link;
     let run = 0;
     let at = 0;
-    const forward = (to: number) => {
-      if (run < to) client.write(buffer.subarray(run, to));
-    };
     while (at < end) {
       if (this.#passing > 0) {
         const count = Math.min(this.#passing, end - at);
@@ -115,7 +116,7 @@ export class TargetSide {
         continue;
       }
       if (this.#frameDone !== undefined) {
-        forward(at);
+        this.#forward(buffer, run, at);
         const done = this.#frameDone;
         this.#frameDone = undefined;
         done();
@@ -147,7 +148,7 @@ export class TargetSide {
       this.#isWaiting = step === wait;
       if (step === wait) break;
       if (step !== pass) {
-        forward(at);
+        this.#forward(buffer, run, at);
         if (this.#replacement !== undefined) client.write(this.#replacement);
         this.#replacement = undefined;
         run = at + length;
@@ -155,7 +156,7 @@ export class TargetSide {
       at += length;
       if (this.#link.isMarked) break;
     }
-    forward(at);
+    this.#forward(buffer, run, at);
     if (this.#frameDone !== undefined && this.#passing === 0) {
       const done = this.#frameDone;
       this.#frameDone = undefined;
@@ -248,7 +249,10 @@ export class TargetSide {
     const { run } = head;
     if (type === backend.portalSuspended) exchange.end(run, { kind: 'suspended', rows: run.rows });
     else if (type === backend.emptyQueryResponse) exchange.end(run, { kind: 'completed', tag: '', rows: 0 });
-    else exchange.end(run, { kind: 'completed', ...decodeCommandComplete(body) });
+    else {
+      const { tag, rows } = decodeCommandComplete(body);
+      exchange.end(run, { kind: 'completed', tag, rows });
+    }
     if (head.kind === 'execute') {
       exchange.shift();
       this.#over(run);

@@ -168,8 +168,22 @@ export function decodeReadyForQuery(body: MessageReader): TransactionStatus {
 export function decodeCommandComplete(body: MessageReader): { readonly tag: string; readonly rows: number } {
   const tag = body.cstring();
   body.end();
-  const count = /(?:^| )(\d{1,15})$/.exec(tag);
-  return { tag, rows: count === null ? 0 : Number(count[1]) };
+  return { tag, rows: rowsOf(tag) };
+}
+
+/** The number behind the last space, up to 15 digits. */
+function rowsOf(tag: string): number {
+  let rows = 0;
+  let unit = 1;
+  let at = tag.length - 1;
+  for (; at >= 0; at -= 1) {
+    const digit = tag.charCodeAt(at) - 48;
+    if (digit < 0 || digit > 9) break;
+    rows += digit * unit;
+    unit *= 10;
+  }
+  const isNumber = at < tag.length - 1 && tag.length - 1 - at <= 15 && (at < 0 || tag[at] === ' ');
+  return isNumber ? rows : 0;
 }
 
 export function encodeCommandComplete(tag: string): Buffer {

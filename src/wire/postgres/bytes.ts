@@ -28,8 +28,16 @@ export function frameLengthAt(buffer: Buffer, at: number): number {
 
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
+/** Up to this it is quicker to look at the bytes here than to call the decoder. */
+const shortText = 256;
+
 /** Strict: a sequence that is not UTF-8 is a violation, since judged and executed text would differ. */
 export function decodeUtf8(bytes: Uint8Array): string {
+  if (bytes instanceof Buffer && bytes.length <= shortText) {
+    let at = 0;
+    while (at < bytes.length && (bytes[at] ?? 128) < 128) at += 1;
+    if (at === bytes.length) return bytes.toString('latin1');
+  }
   try {
     return utf8.decode(bytes);
   } catch (cause) {
@@ -106,10 +114,15 @@ export class MessageReader {
 
   /** Text up to a NUL, which must come before the end. */
   cstring(): string {
-    const at = this.#at;
-    if (at < this.#end && this.#buffer[at] === 0) {
-      this.#at = at + 1;
-      return '';
+    const start = this.#at;
+    const end = Math.min(this.#end, start + shortText);
+    for (let at = start; at < end; at += 1) {
+      const byte = this.#buffer[at] ?? 128;
+      if (byte === 0) {
+        this.#at = at + 1;
+        return at === start ? '' : this.#buffer.toString('latin1', start, at);
+      }
+      if (byte > 127) break;
     }
     return decodeUtf8(this.#upToNul());
   }

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import * as backend from './backend.ts';
-import { frameLengthAt, headerLength, MessageReader, ProtocolViolation } from './bytes.ts';
+import { decodeUtf8, frameLengthAt, headerLength, MessageReader, ProtocolViolation } from './bytes.ts';
 import * as frontend from './frontend.ts';
 import {
   decodeStartupPacket,
@@ -157,4 +157,39 @@ test('bytes behind the last field are refused', () => {
   const frame = Buffer.concat([frontend.encodeQuery('select 1'), Buffer.from('; drop table t\0')]);
   frame.writeUInt32BE(frame.length - 1, 1);
   assert.throws(() => frontend.decodeQuery(new MessageReader(frame, headerLength)), ProtocolViolation);
+});
+
+test('a command tag tells its number of rows behind the last space, and nothing else is taken for one', () => {
+  for (const [tag, rows] of [
+    ['SELECT 5', 5],
+    ['INSERT 0 12', 12],
+    ['COPY 999999999999999', 999_999_999_999_999],
+    ['COPY 1234567890123456', 0],
+    ['BEGIN', 0],
+    ['', 0],
+    ['7', 7],
+    ['X7', 0],
+    ['SELECT ', 0],
+    ['SELECT 5 ', 0],
+  ] as const)
+    assert.deepEqual(backend.decodeCommandComplete(body(backend.encodeCommandComplete(tag))), { tag, rows }, tag);
+});
+
+test('short texts are read as strictly as long ones', () => {
+  for (const length of [1, 10, 255, 256, 257, 5000]) {
+    for (const text of ['a'.repeat(length), 'é'.repeat(length), `${'a'.repeat(length)}é`]) {
+      const reader = new MessageReader(Buffer.from(`${text}\0rest`));
+      assert.equal(reader.cstring(), text);
+      assert.equal(reader.remaining, 4);
+      assert.equal(decodeUtf8(Buffer.from(text)), text);
+    }
+    const broken = Buffer.concat([Buffer.alloc(length, 0x61), Buffer.from([0xe9, 0])]);
+    assert.throws(() => new MessageReader(broken).cstring(), ProtocolViolation);
+    assert.throws(() => decodeUtf8(broken.subarray(0, -1)), ProtocolViolation);
+    assert.throws(() => new MessageReader(Buffer.alloc(length, 0x61)).cstring(), ProtocolViolation);
+    // A NUL behind the message's end is none of it.
+    assert.throws(() =>
+      new MessageReader(Buffer.concat([Buffer.alloc(length, 0x61), Buffer.alloc(1)]), 0, length).cstring(),
+    );
+  }
 });
