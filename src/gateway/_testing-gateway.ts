@@ -85,7 +85,13 @@ type Started = { -readonly [K in keyof TestingGateway]: TestingGateway[K] };
 export async function startTestingGateway(
   target: Target,
   temporaryFolder: string,
-  options: Partial<GatewayOptions> = {},
+  {
+    roles = [],
+    ...options
+  }: Partial<GatewayOptions> & {
+    /** Further roles that are declared from the start: what is made for one that isn't may be dropped again. */
+    readonly roles?: readonly Role[];
+  } = {},
   accessLike: Partial<TargetAccess> = {},
 ): Promise<TestingGateway> {
   const journalFolder = mkdtempSync(join(temporaryFolder, 'sally-gateway-'));
@@ -104,7 +110,7 @@ export async function startTestingGateway(
     clock,
     random: randomBytes,
     targets: [access],
-    roles: [supportRead, fixOrders],
+    roles: [supportRead, fixOrders, ...roles],
   });
   const clients = new Set<Client>();
   const start = (more: Partial<GatewayOptions> = {}) =>

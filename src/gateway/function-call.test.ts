@@ -26,7 +26,7 @@ const role = {
     functions: [{ schema: 'public', name: 'greet' }, ...largeObjects.map((name) => ({ schema: 'pg_catalog', name }))],
   },
 } as unknown as typeof fixOrders;
-const t = await startTestingGateway(target, tmpdir());
+const t = await startTestingGateway(target, tmpdir(), { roles: [role] });
 after(() => t.stop());
 const oidOf = async (name: string): Promise<number> => {
   const [row] = (await target.query('select oid::int8::int4 as oid from pg_proc where proname = $1', [name])) as {

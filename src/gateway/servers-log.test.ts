@@ -63,7 +63,7 @@ const role = {
     functions: ['noisy', 'failing', 'twice'].map((name) => ({ schema: 'public', name })),
   },
 } as unknown as typeof fixOrders;
-const t = await startTestingGateway(target, tmpdir());
+const t = await startTestingGateway(target, tmpdir(), { roles: [role] });
 after(() => t.stop());
 
 type Op =

@@ -21,7 +21,7 @@ const role = {
     functions: [{ schema: 'public', name: 'in_parts' }],
   },
 } as unknown as typeof fixOrders;
-const t = await startTestingGateway(target, tmpdir());
+const t = await startTestingGateway(target, tmpdir(), { roles: [role] });
 after(() => t.stop());
 
 type Sender = {

@@ -42,7 +42,11 @@ for (const [name, parameters, settings, judged] of [
 ] as const)
   test(`start-up parameters: ${name}`, () => {
     const ask = accepted(parameters);
-    assert.deepEqual(Object.fromEntries(ask.settings), { ...settings, client_encoding: 'UTF8' });
+    assert.deepEqual(Object.fromEntries(ask.settings), {
+      ...settings,
+      client_encoding: 'UTF8',
+      standard_conforming_strings: 'on',
+    });
     assert.deepEqual(ask.judged, judged);
   });
 

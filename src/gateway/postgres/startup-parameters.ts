@@ -84,6 +84,8 @@ export function readStartup(parameters: ReadonlyMap<string, string>): StartupOut
   }
   if (judged.length > maxJudged) return refuse('54000', 'too many start-up parameters');
   settings.set('client_encoding', 'UTF8');
+  // INVARIANT 7: whatever the target's database or role has it set to, strings must end where the parser here believes.
+  if (!settings.has('standard_conforming_strings')) settings.set('standard_conforming_strings', 'on');
   return {
     kind: 'accepted',
     ask: {

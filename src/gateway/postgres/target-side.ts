@@ -222,6 +222,9 @@ export class TargetSide {
         // INVARIANT 7: in another encoding the server would read another text than the one that was judged.
         if (name === 'client_encoding' && value !== 'UTF8')
           link.end('protocol_violation', 'sallyport: client_encoding must stay UTF8');
+        // A string would end elsewhere than the parser here believes.
+        if (name === 'standard_conforming_strings' && value !== 'on')
+          link.end('protocol_violation', 'sallyport: standard_conforming_strings must stay on');
         return pass;
       }
       case backend.notificationResponse:

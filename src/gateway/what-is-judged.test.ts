@@ -1,0 +1,340 @@
+/**
+ * INVARIANT 7: what is judged is what the server will run. Each case is a way to make one text mean two things. The target
+ * here would let every session read everything, so that nothing but the gateway stands between a session and `secret`.
+ */
+import assert from 'node:assert/strict';
+import { tmpdir } from 'node:os';
+import { after, test } from 'node:test';
+import pg from 'pg';
+import type { RoleName } from '#core/ids.ts';
+import { testTarget } from '#test/support/postgres.ts';
+import { MessageWriter } from '#wire/postgres/bytes.ts';
+import { rawClient } from './_testing-raw-client.ts';
+import { startTestingGateway, supportRead } from './_testing-gateway.ts';
+
+const target = await testTarget({ after }, { major: 18 });
+await target.query(`
+  create schema other;
+  create table other.orders as select 'secret' as what;
+  create table other.only_there as select 'secret' as what;
+  create table "Orders" as select 'secret' as what;
+  create table "o""rders" as select 'secret' as what;
+  create view secrets as select what from other.orders;
+  create function secret() returns text language sql as 'select what from other.orders';
+  create function flips(setting text, value text) returns text language plpgsql as
+    $$ begin return set_config(setting, value, false); end $$;
+  create function stays() returns text language sql set search_path to other as 'select $s$nothing$s$';
+  grant usage on schema other to public;
+  grant select on all tables in schema other, public to public;
+  grant create on schema public, other to public`);
+const functions = ['flips', 'stays'].map((name) => ({ schema: 'public', name }));
+const role = {
+  ...supportRead,
+  name: 'orders/judged' as RoleName,
+  permissions: { ...supportRead.permissions, functions },
+} as unknown as typeof supportRead;
+const migrate = { ...role, name: 'orders/migrate' as RoleName } as typeof role;
+const t = await startTestingGateway(target, tmpdir(), { catalogueEveryMs: 100, roles: [role, migrate] });
+after(() => t.stop());
+
+const probe = 'select * from orders limit 1';
+
+type Case = {
+  readonly name: string;
+  readonly role?: typeof role;
+  /** All of these must be allowed. */
+  readonly before?: readonly string[];
+  /** Must be refused by the gateway, whatever was before. */
+  readonly refused: readonly string[];
+  readonly because: RegExp;
+  /** Must still be allowed afterwards. */
+  readonly allowed?: readonly string[];
+};
+
+const cases: readonly Case[] = [
+  {
+    name: 'search_path set in the session',
+    before: ['set search_path to other, public'],
+    refused: [probe],
+    because: /other\.orders/,
+  },
+  {
+    name: 'search_path set by set_config() in a select',
+    before: [`select set_config('search_path', 'other, public', false)`],
+    refused: [probe],
+    because: /other\.orders/,
+  },
+  {
+    name: 'search_path set by a function of somebody',
+    before: [`select flips('search_path', 'other, public')`],
+    refused: [probe],
+    because: /other\.orders/,
+  },
+  {
+    name: 'search_path set by a function for itself alone',
+    before: ['select stays()', probe],
+    refused: ['select * from only_there'],
+    because: /only_there/,
+  },
+  {
+    name: 'search_path set earlier in the same string',
+    refused: [
+      `set search_path to other; ${probe}`,
+      `select set_config('search_path', 'other', false); ${probe}`,
+      `select flips('search_path', 'other'); ${probe}`,
+    ],
+    because: /search path may have changed|other\.orders/,
+    allowed: [probe],
+  },
+  {
+    name: 'search_path taken back by the end of a transaction',
+    before: ['set search_path to other, public', 'begin', 'set local search_path to public', probe, 'commit'],
+    refused: [probe],
+    because: /other\.orders/,
+  },
+  {
+    name: 'search_path taken back by a savepoint',
+    before: [
+      'begin',
+      'set local search_path to other, public',
+      'savepoint a',
+      'set local search_path to public',
+      probe,
+      'rollback to a',
+    ],
+    refused: [probe],
+    because: /other\.orders/,
+  },
+  {
+    name: 'the end of a transaction in the same string',
+    before: ['set search_path to other, public', 'begin', 'set local search_path to public', probe],
+    refused: [`commit; ${probe}`],
+    because: /search path may have changed|other\.orders/,
+  },
+  {
+    name: 'quoted and folded names',
+    before: ['select id from ORDERS limit 1', 'select "id" from "orders" limit 1', 'select id from public . Orders'],
+    refused: ['select * from "Orders"', 'select * from U&"\\004frders"', `select * from U&"!004frders" uescape '!'`],
+    because: /public\."Orders"/,
+    allowed: ['select id from U&"\\006frders" limit 1'],
+  },
+  {
+    name: 'a quote in a name',
+    refused: ['select * from "o""rders"'],
+    because: /public\."o""rders"/,
+  },
+  { name: 'a view is what the role must name', refused: ['select * from secrets'], because: /public\.secrets/ },
+  {
+    name: 'a function is what the role must name',
+    refused: ['select secret()', 'select * from secret()', 'select (select secret())', `select 1 where secret() = 'x'`],
+    because: /call on public\.secret\(\)/,
+  },
+  {
+    name: 'a temporary table that stands before another',
+    role: migrate,
+    before: [probe, 'create temp table orders as select 1 as what'],
+    refused: [probe, 'select * from pg_temp.orders'],
+    because: /pg_temp_\d+\.orders/,
+    allowed: ['select id from public.orders limit 1', 'drop table pg_temp.orders', probe],
+  },
+  {
+    name: 'a definition of the session’s own in between',
+    role: migrate,
+    before: ['set search_path to other, public', 'select count(*) from products'],
+    refused: ['create table other.products as select what from other.orders'],
+    because: /other\.orders/,
+    allowed: ['create table other.products ()', 'drop table other.products', 'select count(*) from products'],
+  },
+  {
+    name: 'a table of the session’s own that stands before another',
+    role: migrate,
+    before: ['set search_path to other, public', 'select count(*) from products', 'create table other.products ()'],
+    refused: ['select count(*) from products'],
+    because: /other\.products/,
+    allowed: ['drop table other.products'],
+  },
+  {
+    name: 'set role, reset role, set session authorization',
+    refused: [
+      'set role postgres',
+      'set local role none',
+      'reset role',
+      'set session authorization postgres',
+      'reset session authorization',
+      `select set_config('role', 'none', false)`,
+      'set "role" to none',
+    ],
+    because: /who the session is/,
+    allowed: [probe],
+  },
+  {
+    name: 'prepare and execute in SQL',
+    before: ['prepare p as select * from orders limit 1', 'execute p', 'set search_path to other, public'],
+    refused: ['execute p', 'prepare q as select * from orders', 'create table x as execute p'],
+    because: /other\.orders/,
+  },
+  {
+    name: 'other client encodings',
+    refused: [
+      'set client_encoding to latin1',
+      `set names 'gbk'`,
+      `set client_encoding to 'sjis'`,
+      `select set_config('client_encoding', 'big5', false)`,
+    ],
+    because: /client encoding other than UTF8/,
+    allowed: [`set names 'utf8'`, 'set client_encoding to default', probe],
+  },
+  {
+    name: 'comments',
+    before: [
+      'select /* * from other.orders */ 1 -- ; select * from other.orders',
+      'select/**/*/**/from/**/orders limit 1',
+    ],
+    refused: [
+      'select * from other.orders -- limit 1',
+      '/* select 1 */ select * from other.orders',
+      '/* /* nested */ select 1; */ select * from other.orders',
+      'select 1 -- \n; select * from other.orders',
+      'select 1 --\r; select * from other.orders',
+    ],
+    because: /other\.orders/,
+  },
+  {
+    name: 'standard_conforming_strings and backslash_quote',
+    before: [`select '\\'`, `select E'\\''`, `select U&'\\0027'`, `select '\\' || ' -- '`],
+    refused: [
+      'set standard_conforming_strings to off',
+      'set backslash_quote to on',
+      'set standard_conforming_strings to 0',
+    ],
+    because: /string may end|not known to be harmless/,
+    allowed: ['set standard_conforming_strings to on', 'reset standard_conforming_strings'],
+  },
+  {
+    name: 'strings that end elsewhere than they seem',
+    refused: [
+      `select E'\\'', what from other.orders`,
+      `select '\\', what from other.orders --'`,
+      `select $a$ $b$ $a$, what from other.orders -- $b$ $a$`,
+      `select U&'\\0027', what from other.orders`,
+      `select 'a'\n'b', what from other.orders`,
+    ],
+    because: /other\.orders/,
+  },
+];
+
+const isOurs = (error: unknown): error is pg.DatabaseError =>
+  error instanceof pg.DatabaseError && error.file === undefined;
+
+for (const { name, before = [], refused, because, allowed = [], role: as = role } of cases)
+  test(`INVARIANT 7: what is judged is what the server will run: ${name}`, async () => {
+    const client = await t.connect(t.give(as));
+    for (const text of before) await client.query(text);
+    for (const [i, text] of refused.entries()) {
+      // In a transaction only the first one is judged by itself.
+      if (i > 0 && before.includes('begin')) break;
+      await assert.rejects(client.query(text), (error) => {
+        assert.ok(isOurs(error), `${text}: ${String(error)}`);
+        assert.match(error.message, because, text);
+        return true;
+      });
+    }
+    for (const text of allowed) await client.query(text);
+    await client.query('rollback');
+    await client.end();
+  });
+
+for (const [by, set, unset] of [
+  ['login', 'alter role %LOGIN% set search_path to other, public', 'alter role %LOGIN% reset search_path'],
+  ['database', 'alter database %DB% set search_path to other, public', 'alter database %DB% reset search_path'],
+  [
+    'strings of the database',
+    'alter database %DB% set standard_conforming_strings to off',
+    'alter database %DB% reset all',
+  ],
+] as const)
+  test(`INVARIANT 7: what is judged is what the server will run: what the target has set by ${by}`, async () => {
+    const login = t.give(role);
+    const first = await t.connect(login);
+    await first.query(probe);
+    const { login: user } = await t.event('target.login_created', (e) => e.grant === login.grant);
+    const say = (text: string) => target.query(text.replace('%LOGIN%', `"${user}"`).replace('%DB%', target.database));
+    await say(set);
+    try {
+      const client = await t.connect(login);
+      if (by === 'strings of the database') {
+        assert.deepEqual((await client.query(`select '\\' as s`)).rows, [{ s: '\\' }]);
+        await client.query('reset standard_conforming_strings');
+        assert.deepEqual((await client.query(`select '\\' as s`)).rows, [{ s: '\\' }]);
+      } else await assert.rejects(client.query(probe), { code: '42501', message: /other\.orders/ });
+      await client.end();
+    } finally {
+      await say(unset);
+    }
+    await first.end();
+  });
+
+for (const [setting, value] of [
+  ['client_encoding', 'latin1'],
+  ['standard_conforming_strings', 'off'],
+  ['role', 'none'],
+] as const)
+  test(`INVARIANT 7: what is judged is what the server will run: a function that sets ${setting} ends the session`, async () => {
+    const login = t.give(role);
+    const client = await t.connect(login);
+    await client.query(`select flips('${setting}', '${value}')`).catch(() => {});
+    await client.query(probe).catch(() => {});
+    const ended = await t.event('session.ended', (e) => e.on.grant === login.grant);
+    assert.notEqual(ended.reason, 'client_closed');
+    assert.match(ended.message ?? '', /must stay|does not run as its role/);
+  });
+
+test('INVARIANT 7: what is judged is what the server will run: discard all, and the session goes on as its role', async () => {
+  const client = await t.connect(t.give(role));
+  const user = async () => (await client.query('select current_user as me')).rows[0].me as string;
+  const before = await user();
+  await client.query('set search_path to other, public');
+  await client.query({ name: 's', text: 'select 1', values: [] });
+  await client.query('discard all');
+  assert.equal(await user(), before);
+  await client.query(probe);
+  await client.end();
+});
+
+test('INVARIANT 7: what is judged is what the server will run: prepared under one path, executed under another', async () => {
+  const client = await t.connect(t.give(role));
+  const prepared = { name: 's', text: probe, values: [] };
+  await client.query(prepared);
+  await client.query('set search_path to other, public');
+  await assert.rejects(client.query(prepared), { code: '42501', message: /other\.orders/ });
+  await client.end();
+});
+
+test('INVARIANT 7: what is judged is what the server will run: a NUL in a text ends the session', async () => {
+  for (const [type, body] of [
+    ['Q', 'select 1\0; select * from other.orders'],
+    ['P', '\0select 1\0; select * from other.orders'],
+  ] as const) {
+    const login = t.give(role);
+    const client = await rawClient({ to: { port: t.gateway.port }, ...login, database: target.database });
+    const writer = new MessageWriter().begin(type).bytes(Buffer.from(`${body}\0`));
+    client.send((type === 'P' ? writer.uint16(0) : writer).finish().toBuffer());
+    const frames = await client.rest();
+    assert.match(frames.at(-1)?.body.toString() ?? '', /08P01/);
+  }
+});
+
+test('INVARIANT 7: what is judged is what the server will run: a definition of somebody else in between', async () => {
+  const client = await t.connect(t.give(role));
+  await client.query('set search_path to other, public');
+  const read = () => client.query('select count(*) from order_items');
+  await read();
+  await target.query('create table other.order_items (); grant select on other.order_items to public');
+  for (let seen = ''; !seen.includes('other.order_items');)
+    await read().then(
+      () => new Promise((resolve) => setImmediate(resolve)),
+      (error: Error) => (seen = error.message),
+    );
+  await target.query('drop table other.order_items');
+  await client.end();
+});
