@@ -8,7 +8,6 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync
 import { request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import type { LogEntryView } from '#contract/views.ts';
 import { verifyCopy, type CopyReport } from '#log/verify-copy.ts';
@@ -16,6 +15,7 @@ import { sampleConfigurationText } from '#policy/sample-configuration.ts';
 import { exampleConfiguration } from '#src/open-policy-engine.ts';
 import { newPasskeyPerson, type PasskeyPerson } from '../support/passkey-person.ts';
 import type { Cleanup, TestTarget } from '../support/postgres.ts';
+import { until } from '../support/wait.ts';
 
 const root = resolve(import.meta.dirname, '../..');
 
@@ -269,24 +269,4 @@ export async function openProduct(t: Cleanup, options: Options): Promise<Product
       }),
   };
   return self;
-}
-
-/** Looks every few milliseconds; fails with what was waited for. */
-export async function until(what: string, holds: () => boolean | Promise<boolean>, withinMs = 20_000): Promise<void> {
-  for (const deadline = performance.now() + withinMs; performance.now() < deadline;) {
-    if (await holds()) return;
-    await sleep(25);
-  }
-  assert.fail(`not within ${withinMs} ms: ${what}`);
-}
-
-/** What of ours is on the target. */
-export async function leftOn(target: TestTarget) {
-  const [row] = (await target.query(
-    `select array(select rolname::text from pg_roles where starts_with(rolname, 'sally_l_')) as logins,
-            array(select usename || ': ' || left(query, 60) from pg_stat_activity
-                  where starts_with(usename, 'sally_l_')) as backends,
-            array(select gid::text from pg_prepared_xacts where starts_with(owner, 'sally_')) as prepared`,
-  )) as { readonly logins: string[]; readonly backends: string[]; readonly prepared: string[] }[];
-  return row ?? assert.fail('the target does not answer');
 }

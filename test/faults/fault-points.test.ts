@@ -10,7 +10,8 @@ import { after, test } from 'node:test';
 import pg from 'pg';
 import { faultPoints, type FaultPoint } from '#gateway/fault-points.ts';
 import { testTarget } from '../support/postgres.ts';
-import { leftOn, openProduct, until, type Credential } from './_product.ts';
+import { leftOn, until } from '../support/wait.ts';
+import { openProduct, type Credential } from './_product.ts';
 
 const target = await testTarget({ after });
 await target.logStatements();

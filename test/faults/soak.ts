@@ -14,7 +14,8 @@ import { parseArgs } from 'node:util';
 import pg from 'pg';
 import { query, testTarget } from '../support/postgres.ts';
 import type { PasskeyPerson } from '../support/passkey-person.ts';
-import { leftOn, openProduct, until, type Credential } from './_product.ts';
+import { leftOn, until } from '../support/wait.ts';
+import { openProduct, type Credential } from './_product.ts';
 
 const { values: options } = parseArgs({
   options: {

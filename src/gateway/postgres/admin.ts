@@ -110,6 +110,9 @@ export function openAdmin(access: TargetAccess): Admin {
     max: 4,
     idleTimeoutMillis: 10_000,
     connectionTimeoutMillis: access.connectTimeout,
+    // A server that has gone silent would hold a connection of the few for as long as TCP has patience. Longer than the
+    // server's own limit below.
+    query_timeout: 35_000,
     // A lock that somebody holds on a table must not keep us from dropping logins for ever.
     options: '-c lock_timeout=5s -c statement_timeout=30s -c search_path=pg_catalog -c client_min_messages=warning',
   });

@@ -110,8 +110,8 @@ export function startProxy(options: {
         if (isTold) return;
         isTold = true;
         clearTimeout(impatience);
-        // A server that closes says why by itself.
-        if (reason !== 'target_closed' || message !== undefined) {
+        // A server that closes says why by itself; one that has crashed could not.
+        if (reason !== 'target_closed' || message !== undefined || link.farewell === undefined) {
           const sqlState = reason === 'protocol_violation' ? '08P01' : '57P01';
           const words = message ?? endedMessage(session, reason, clock.now());
           client.write(encodeErrorResponse({ severity: 'FATAL', sqlState, message: words }));
@@ -125,11 +125,8 @@ export function startProxy(options: {
         client.destroy();
         closeTarget();
       }, 500);
-      if (target.isClosed) tell();
-      else {
-        target.resume();
-        targetSide.finishFrame(tell);
-      }
+      if (!target.isClosed) target.resume();
+      targetSide.finishFrame(tell);
     }
     options.onEnd(reason, { bytesIn, bytesOut, statements });
   };
