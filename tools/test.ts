@@ -8,8 +8,6 @@
  *   npm test -- unit      the tests beside the code
  *   npm test -- web e2e   the console's, and those that cross folders
  */
-import { existsSync, readdirSync } from 'node:fs';
-import { resolve } from 'node:path';
 import { ensureConsole } from './build-console.ts';
 import { meetNeeds } from './needs.ts';
 import { addTotals, describeTotals, runTests, testFiles, type Totals, unitTests } from './run-tests.ts';
@@ -19,21 +17,17 @@ const one = (passed: boolean): Totals => ({ passed: Number(passed), failed: Numb
 
 const nothing: Totals = { passed: 0, failed: 0, skipped: 0 };
 
-const exists = (path: string): boolean => existsSync(resolve(import.meta.dirname, '..', path));
-
 const fuzzer = 'test/fuzz/fuzz.ts';
 
-/** Folders of test/ that are parts of their own. */
-const ownParts = ['test/drivers/', 'test/faults/', 'test/fuzz/'];
+/** Files in test/ are in the part that their folder names, and all others in `e2e`. Each file has servers of its own. */
+const parts = { drivers: ['test/drivers/'], faults: ['test/faults/', 'test/fuzz/'] };
 
-async function runFolder(name: string, folder: string): Promise<Totals> {
-  if (
-    exists(folder) &&
-    readdirSync(resolve(import.meta.dirname, '..', folder)).some((file) => file.endsWith('.test.ts'))
-  )
-    return runTests(name, testFiles(`${folder}/*.test.ts`), { concurrency: 2 });
-  console.log(`\n${name}: there is no test in \`${folder}\` yet, nothing was run`);
-  return nothing;
+function runPart(name: string, folders?: readonly string[]): Promise<Totals> {
+  const within = (file: string, of: readonly string[]) => of.some((folder) => file.startsWith(folder));
+  const files = testFiles('test/**/*.test.ts').filter((file) =>
+    folders === undefined ? !within(file, Object.values(parts).flat()) : within(file, folders),
+  );
+  return runTests(name, files, { concurrency: 2 });
 }
 
 /** In this order. Browsers and whole servers are heavy: two of them at a time disturb each other on two cores. */
@@ -43,22 +37,14 @@ const phases = {
     return steps.map((step) => one(runStep(step))).reduce(addTotals);
   },
   unit: () => runTests('unit tests', unitTests()),
-  drivers: () => runFolder('drivers', 'test/drivers'),
-  faults: () => runFolder('faults', 'test/faults'),
+  drivers: () => runPart('drivers', parts.drivers),
+  faults: () => runPart('faults', parts.faults),
   fuzz: async () => {
-    const clients = await runFolder('hostile clients', 'test/fuzz');
     console.log('\nfuzzer');
-    const passed = await fuzzing?.();
-    if (passed === undefined) console.log(`there is no \`${fuzzer}\` yet, nothing was run`);
-    return passed === undefined ? clients : addTotals(clients, one(passed));
+    return one((await fuzzing?.()) ?? false);
   },
   web: () => runTests('console', testFiles('web/test/*.test.ts'), { concurrency: 1 }),
-  e2e: () =>
-    runTests(
-      'across folders',
-      testFiles('test/**/*.test.ts').filter((file) => !ownParts.some((folder) => file.startsWith(folder))),
-      { concurrency: 2 },
-    ),
+  e2e: () => runPart('across folders'),
   story: async () => {
     console.log('\nstory');
     return one(runStep({ name: 'story', command: ['node', 'test/e2e/story.ts'] }));
@@ -83,7 +69,7 @@ console.log((await ensureConsole()) ? 'the console was built' : 'the console is 
 
 // Five minutes that are mostly its own: they pass beside the parts before it, out of their way.
 const fuzzing =
-  exists(fuzzer) && (asked.length === 0 || asked.includes('fuzz'))
+  asked.length === 0 || asked.includes('fuzz')
     ? startStep({ name: 'fuzzer', command: ['nice', '-n', '5', 'node', fuzzer, '--minutes', '5'] })
     : undefined;
 
