@@ -156,12 +156,12 @@ export async function startTestingGateway(
     async event(kind, where = () => true) {
       const fits = (event: GatewayEvent): event is GatewayEvent & { kind: typeof kind } =>
         event.kind === kind && where(event as GatewayEvent & { kind: typeof kind });
-      for (const deadline = Date.now() + 10_000; Date.now() < deadline;) {
+      for (const deadline = Date.now() + 30_000; Date.now() < deadline;) {
         const found = controlPlane.events().find(fits);
         if (found !== undefined) return found;
         await new Promise((resolve) => setTimeout(resolve, 5));
       }
-      throw new Error(`no event ${kind} within ten seconds`);
+      throw new Error(`no event ${kind} within thirty seconds`);
     },
     async restart(more) {
       await self.gateway.stop();

@@ -47,11 +47,11 @@ const backendsOf = async (user: string) =>
   (await target.query('select pid, query from pg_stat_activity where usename = $1', [user])) as { query: string }[];
 
 async function until(what: string, holds: () => boolean | Promise<boolean>): Promise<void> {
-  for (const deadline = Date.now() + 10_000; Date.now() < deadline;) {
+  for (const deadline = Date.now() + 30_000; Date.now() < deadline;) {
     if (await holds()) return;
     await new Promise((resolve) => setTimeout(resolve, 10));
   }
-  assert.fail(`not within ten seconds: ${what}`);
+  assert.fail(`not within thirty seconds: ${what}`);
 }
 
 /** How the connection's end looks to the client. */

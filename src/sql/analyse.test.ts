@@ -488,12 +488,14 @@ test('a hostile text can not make the analysis grow without end', () => {
   const doubled = Array.from({ length: 40 }, (_, i) => `a${i + 1} as (select *, * from a${i})`).join(', ');
   const joined = `select 1 from orders${' cross join orders'.repeat(5_000)}`;
   const using = `select id from orders${' natural join payments'.repeat(1_500)}`;
-  const starting = performance.now();
+  // The processor's time and not the clock's: other tests run beside this one.
+  const starting = process.cpuUsage();
   for (const text of [`with a0 as (select * from orders), ${doubled} select * from a40`, joined]) {
     assert.deepEqual(needs(only(text)), [other]);
   }
   assert.equal(statements(using).length, 1);
-  const took = performance.now() - starting;
+  const { user, system } = process.cpuUsage(starting);
+  const took = (user + system) / 1000;
   assert.ok(took < 10_000, `it took ${took} ms`);
 });
 
