@@ -151,6 +151,6 @@ cross-check where it is installed. The database doesn’t wait for its disk, whi
 
 Columns: \`direct\` is the database itself; \`pgbouncer\` is PgBouncer in session pooling; \`judged\` is the gateway in one
 thread that parses, judges, forwards and counts, with its journal taken out (which only this measurement can do); \`journal\` is the gateway in
-one thread with its journal on a disk; \`engines\` is that with an engine thread per core; \`everything\` is Sallyport as
+one thread with its journal on a disk, not yet shipped; \`engines\` is that with an engine thread per core; \`everything\` is Sallyport as
 \`npm start\` runs it, with its store, shipping to the log, sealing, sequencing and signing, their CPU time included. Rows that
 end in \`-tls\` have TLS on both sides, client and database.`;
