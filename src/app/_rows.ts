@@ -15,7 +15,9 @@ function broken(what: string, id: string): Error {
   return new Error(`read ${what} \`${id}\`: its row contradicts its state`);
 }
 
-export function principalOf(row: Selectable<Database['principal']>): Principal {
+export function principalOf(
+  row: Pick<Selectable<Database['principal']>, 'id' | 'handle' | 'name' | 'kind' | 'state' | 'groups'>,
+): Principal {
   return { id: row.id, handle: row.handle, name: row.name, kind: row.kind, state: row.state, groups: row.groups };
 }
 

@@ -1,8 +1,8 @@
 /** The one place where a connection becomes a session: judged, written down, and given the value that opens a target. */
-import { newId, resourceOf, type CredentialId, type RequestId } from '#core/ids.ts';
+import { newId, resourceOf, type CredentialId } from '#core/ids.ts';
 import { authorizeSession, type AuthorizedSession } from '#core/session.ts';
 import { transaction, type Transaction } from '#store/database.ts';
-import { lockGrant, lockPrincipal } from './_rows.ts';
+import { grantOf, principalOf } from './_rows.ts';
 import type { AppContext } from './context.ts';
 import { writeEntry } from './write-entry.ts';
 
@@ -25,18 +25,9 @@ export type SessionAnswer =
 export async function openSession(ctx: AppContext, ask: SessionAsk): Promise<SessionAnswer> {
   return await transaction(ctx.db, async (trx) => {
     const now = ctx.clock.now();
-    const credential = await trx
-      .selectFrom('connection_credential')
-      .innerJoin('access_grant', 'access_grant.id', 'connection_credential.access_grant')
-      .selectAll('connection_credential')
-      .select('access_grant.principal')
-      .where('connection_credential.id', '=', ask.credential)
-      .executeTakeFirst();
-    if (credential === undefined) return { kind: 'refused', message: 'this login is not known' };
-    const principal = await lockPrincipal(trx, credential.principal);
-    const grant = await lockGrant(trx, credential.access_grant);
-    if (grant === undefined || principal === undefined)
-      throw new Error(`open a session: credential \`${ask.credential}\` has no grant`);
+    const asked = await lockAsked(trx, ask.credential);
+    if (asked === undefined) return { kind: 'refused', message: 'this login is not known' };
+    const { credential, principal, grant, reason } = asked;
     const refuse = async (message: string, hint?: string): Promise<SessionAnswer> => {
       await writeEntry(ctx, trx, {
         kind: 'session.refused',
@@ -69,7 +60,6 @@ export async function openSession(ctx: AppContext, ask: SessionAsk): Promise<Ses
     });
     if (decision.kind !== 'allow') return await refuse(`policy refuses a connection under \`${grant.role}\` now`);
     const id = newId('session', { now, random: ctx.random });
-    const reason = await reasonOf(trx, grant.request);
     const authorized = authorizeSession(
       {
         id,
@@ -126,7 +116,37 @@ export async function openSession(ctx: AppContext, ask: SessionAsk): Promise<Ses
   });
 }
 
-async function reasonOf(trx: Transaction, request: RequestId): Promise<string> {
-  const row = await trx.selectFrom('access_request').select('reason').where('id', '=', request).executeTakeFirst();
-  return row?.reason ?? '';
+/**
+ * Everything that is judged, in one round trip, and as it is until the transaction ends: first the person's row is locked,
+ * then that of the grant, as whoever changes them does it (lockPrincipal of _rows.ts says why). What changed while this
+ * waited is seen: PostgreSQL reads a row that it has waited for anew.
+ */
+async function lockAsked(trx: Transaction, id: CredentialId) {
+  const row = await trx
+    .selectFrom('connection_credential')
+    .innerJoin('access_grant', 'access_grant.id', 'connection_credential.access_grant')
+    .innerJoin('principal', 'principal.id', 'access_grant.principal')
+    .innerJoin('access_request', 'access_request.id', 'access_grant.request')
+    .selectAll('access_grant')
+    .select([
+      'connection_credential.user_name',
+      'access_request.reason',
+      'principal.handle',
+      'principal.name',
+      'principal.kind',
+      'principal.state as principal_state',
+      'principal.groups',
+    ])
+    .where('connection_credential.id', '=', id)
+    .forKeyShare('principal')
+    .forUpdate('access_grant')
+    .executeTakeFirst();
+  if (row === undefined) return undefined;
+  const { handle, name, kind, groups } = row;
+  return {
+    credential: { id, user_name: row.user_name },
+    principal: principalOf({ id: row.principal, handle, name, kind, state: row.principal_state, groups }),
+    grant: grantOf(row),
+    reason: row.reason,
+  };
 }

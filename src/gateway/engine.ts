@@ -25,8 +25,10 @@ import type { Timers } from './timers.ts';
 
 /** What an engine asks for. Every function may throw: the engine then denies, and never allows. */
 export type Hub = Pick<ControlPlane, 'findCredential' | 'openSession' | 'decide'> & {
-  /** How to get to the target of an open session, and its login there, made when it isn't there. */
-  readonly reach: (session: SessionId) => Promise<{ readonly route: TargetRoute; readonly login: Login }>;
+  /** How to get to the target of an open session. */
+  readonly route: (session: SessionId) => Promise<TargetRoute>;
+  /** The session's login there, made when it isn't there. The hub has begun with that when it opened the session. */
+  readonly login: (session: SessionId) => Promise<Login>;
   /** The target did not take that login of the session: another is made when it is asked for again. */
   readonly renewLogin: (session: SessionId, number: number) => void;
   /** By the catalogue of the resource as it is now. Throws when the text can't be analysed in time. */

@@ -172,6 +172,18 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     return access;
   };
 
+  const heldOne = (id: SessionId): Held => {
+    const one = held.get(id);
+    if (one === undefined) throw new Error(`reach a target: session \`${id}\` is not open`);
+    return one;
+  };
+  const accessFor = async (id: SessionId): Promise<TargetAccess> => {
+    const { session, database } = heldOne(id);
+    const access = await accessOf(session.role.resource);
+    if (database === access.database) return access;
+    throw new TargetFault('target_refused', `database \`${database}\` is not the one of the resource`);
+  };
+
   const hubFor = (engine: number): Hub & Pick<ControlPlane, 'ship'> => ({
     ship: (gateway, batch) => controlPlane.ship(gateway, batch),
     findCredential: (userName) => controlPlane.findCredential(userName),
@@ -186,26 +198,19 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
       const { session } = answer;
       // The engine that asked is gone, and nobody will ever end what was opened for it.
       if (deaths.get(engine) !== life) orphans.set(engine, [...(orphans.get(engine) ?? []), session.id]);
-      else
-        held.set(session.id, {
-          session,
-          database: ask.database,
-          engine,
-          deadline: session.endsAt,
-          processId: undefined,
-        });
+      else {
+        const { database } = ask;
+        held.set(session.id, { session, database, engine, deadline: session.endsAt, processId: undefined });
+        // Begun with while the engine has yet to hear of the session; it asks for it, and hears then what went wrong.
+        accessFor(session.id)
+          .then((access) => provisioner.login(session, access))
+          .catch(() => {});
+      }
       return answer;
     },
     // INVARIANT 11 and 12: an engine names a session, and what it gets is that session's alone.
-    async reach(id) {
-      const one = held.get(id);
-      if (one === undefined) throw new Error(`reach a target: session \`${id}\` is not open`);
-      const { session, database } = one;
-      const access = await accessOf(session.role.resource);
-      if (database !== access.database)
-        throw new TargetFault('target_refused', `database \`${database}\` is not the one of the resource`);
-      return { route: routeOf(access), login: await provisioner.login(session, access) };
-    },
+    route: async (id) => routeOf(await accessFor(id)),
+    login: async (id) => provisioner.login(heldOne(id).session, await accessFor(id)),
     renewLogin(id, number) {
       const session = held.get(id)?.session;
       if (session !== undefined) provisioner.renew(session.grant, number);

@@ -24,6 +24,7 @@ import type { Journal } from '../journal.ts';
 import { endedMessage, type Supervisor } from '../supervisor.ts';
 import { authenticate } from './authenticate.ts';
 import type { CancelRegistry } from './cancel.ts';
+import { dial } from './dial.ts';
 import { Endpoint } from './endpoint.ts';
 import type { HandshakeReader } from './handshake-reader.ts';
 import { quoteLiteral } from './admin.ts';
@@ -34,7 +35,7 @@ import { identityOf } from './provision.ts';
 import type { Outcome } from './exchange.ts';
 import { startProxy, type Proxy } from './proxy.ts';
 import type { StartupAsk } from './startup-parameters.ts';
-import { TargetFault } from './target-address.ts';
+import { dialOptions, TargetFault } from './target-address.ts';
 import { explainTargetTrouble, type TargetTrouble } from './target-trouble.ts';
 import { openUpstream, sendCancel, type Upstream } from './upstream.ts';
 
@@ -290,12 +291,23 @@ async function reach(session: AuthorizedSession, startup: StartupAsk, context: O
   for (let tries = 1; ; tries += 1) {
     // A grant that has ended meanwhile gets no login.
     signal.throwIfAborted();
-    const { route, login } = await orAborted(context.hub.reach(session.id), signal);
+    const route = await orAborted(context.hub.route(session.id), signal);
+    // The way there and the login are made at the same time; nothing is said on the connection before both are there.
+    const connected = dial(dialOptions(route), signal);
+    // Looked at below; until then its failure must not be an unhandled one.
+    connected.catch(() => {});
+    const login = await orAborted(context.hub.login(session.id), signal).catch((error: unknown) => {
+      connected.then(
+        ({ endpoint }) => endpoint.destroy(),
+        () => {},
+      );
+      throw error;
+    });
     try {
       const upstream = await openUpstream(
         route,
         { ...identityOf(login), startup: startup.settings },
-        { random: context.random, signal, reached: context.reached },
+        { random: context.random, signal, reached: context.reached, connected },
       );
       return { upstream, databaseRole: login.databaseRole };
     } catch (error) {

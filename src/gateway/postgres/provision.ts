@@ -1,10 +1,10 @@
 /**
  * Least privilege a second time, on the database itself: per grant one login, member of the role's database role, with
- * `valid until` at the end of the grant, a random password that only this process knows, and limits. It is dropped at the
+ * `valid until` at the end of the grant, random keys that only this process knows, and limits. It is dropped at the
  * end, tried without end, and every minute all logins on the target that belong to no active grant are dropped
  * (INVARIANT 12).
  *
- * The password is sent as its SCRAM verifier, so it is in no log of the server. PostgreSQL 16 made membership three
+ * The keys are sent as their SCRAM verifier, so they are in no log of the server. PostgreSQL 16 made membership three
  * options (inherit, set, admin); before, `noinherit` on the login says the same: it may become the role, and is nothing
  * by itself.
  */
@@ -14,7 +14,7 @@ import { formatInstant, type Clock, type Instant } from '#core/instant.ts';
 import { isReadOnly, type Role } from '#core/role.ts';
 import { Secret } from '#core/secret.ts';
 import type { AuthorizedSession } from '#core/session.ts';
-import { deriveScramKeys, verifierFromKeys, type ScramClientKeys } from '#wire/postgres/scram.ts';
+import { deriveScramKeys, randomScramKeys, verifierFromKeys, type ScramClientKeys } from '#wire/postgres/scram.ts';
 import type { ControlPlane, TargetAccess } from '../control-plane.ts';
 import type { Reached } from '../fault-points.ts';
 import type { GatewayEvent } from '../records.ts';
@@ -30,12 +30,13 @@ export type Login = {
   readonly number: number;
   readonly user: string;
   readonly databaseRole: string;
+  /** Empty where the target takes nothing below SCRAM. */
   readonly password: Secret<string>;
   /** For the salt that the target has of us: as good as the password, and there already. */
   readonly derived: { readonly salt: Uint8Array; readonly iterations: number; readonly keys: ScramClientKeys };
 };
 
-/** With keys that are derived once, as long as the target has the password that we set. */
+/** With the keys that the target's verifier was made of; another salt means that somebody has set another password. */
 export const identityOf = ({ user, password, derived }: Login): Identity => ({
   user,
   password,
@@ -45,7 +46,7 @@ export const identityOf = ({ user, password, derived }: Login): Identity => ({
           clientKey: Buffer.from(derived.keys.clientKey),
           serverKey: Buffer.from(derived.keys.serverKey),
         })
-      : deriveScramKeys(password.reveal(), salt, iterations),
+      : Promise.reject(new TargetFault('target_refused', `target has another password of \`${user}\``)),
 });
 
 export type Provisioner = AsyncDisposable & {
@@ -100,6 +101,8 @@ export function createProvisioner(context: {
   const retired = new Set<Admin>();
   let count = 0;
   const dropping = new Map<string, Promise<void>>();
+  /** Targets that can't look whether somebody still waits for an answer. */
+  const blind = new Set<ResourceName>();
   let isStopped = false;
 
   /** Who is in the middle of something with it comes to the end of that. */
@@ -160,9 +163,15 @@ export function createProvisioner(context: {
     const admin = adminOf(access);
     const user = loginName(access.installation, grant);
     const databaseRole = databaseRoleName(access.installation, role.name);
-    const password = Buffer.from(random(32)).toString('base64url');
     const salt = Buffer.from(random(16));
-    const [keys] = await Promise.all([deriveScramKeys(password, salt, iterations), makeTrue(access, role)]);
+    // Only a target that wants less than SCRAM ever sees a password; for all others there is none.
+    const { authentication = 'scram-sha-256' } = access;
+    const hasPassword = authentication === 'password' || authentication === 'md5';
+    const password = hasPassword ? Buffer.from(random(32)).toString('base64url') : undefined;
+    const [keys] = await Promise.all([
+      password === undefined ? randomScramKeys(random(32)) : deriveScramKeys(password, salt, iterations),
+      makeTrue(access, role),
+    ]);
     // A drop of the same name that is still under way must not take the new one.
     await dropping.get(user)?.catch(() => {});
     context.reached?.('role_converged');
@@ -173,47 +182,63 @@ export function createProvisioner(context: {
       `password ${quoteLiteral(verifierFromKeys(keys, salt, iterations))}`,
       `valid until ${quoteLiteral(formatInstant(endsAt))}`,
     ].join(' ');
-    await admin.transaction(async (query) => {
+    const set = `alter role ${quoted} set`;
+    const settings = [
+      `${set} role to ${quoteLiteral(databaseRole)}`,
+      `${set} statement_timeout to ${Math.ceil(role.statementTimeout)}`,
+      `${set} default_transaction_read_only to ${isReadOnly(role) ? 'on' : 'off'}`,
+    ];
+    // INVARIANT 4: a statement whose gateway has died is ended by the target, which would not look before it has an answer.
+    // From 14 on, and not on every platform.
+    const looks = `${set} client_connection_check_interval to '1s'`;
+    // Two round trips, since somebody waits: what there is, and then all that is to be done.
+    const makeIt = async (query: Admin['query'], more: readonly string[]) => {
       const [found] = await query(
-        `select rolsuper or rolcreaterole or rolcreatedb or rolreplication or rolbypassrls as more,
+        `select current_setting('server_version_num')::int as version,
+                has_database_privilege('public', current_database(), 'connect') as connects,
+                r.oid is not null as is_there,
+                rolsuper or rolcreaterole or rolcreatedb or rolreplication or rolbypassrls as more,
                 array(select g.rolname::text from pg_auth_members m join pg_roles g on g.oid = m.roleid
                       where m.member = r.oid and g.rolname <> $2) as groups
-         from pg_roles r where rolname = $1`,
+         from (select $1 as name) as asked left join pg_roles r on r.rolname = asked.name`,
         [user, databaseRole],
       );
       // One of an earlier life of this gateway, or one that somebody has touched since.
       if (found?.['more'] === true)
         throw new TargetFault('target_refused', `login \`${user}\` has attributes that nobody declared`);
-      for (const group of (found?.['groups'] ?? []) as string[])
-        await query(`revoke ${quoteIdentifier(group)} from ${quoted}`);
-      // A new role has none of the attributes, and only a superuser may say so of one that is there.
-      await query(`${found === undefined ? 'create' : 'alter'} role ${quoted} ${attributes}`);
-      const [version] = await query(`select current_setting('server_version_num')::int as number`);
-      const options = Number(version?.['number']) >= 160_000 ? ' with inherit false, set true, admin false' : '';
-      await query(`grant ${quoteIdentifier(databaseRole)} to ${quoted}${options}`);
-      await query(`alter role ${quoted} set role to ${quoteLiteral(databaseRole)}`);
-      await query(`alter role ${quoted} set statement_timeout to ${Math.ceil(role.statementTimeout)}`);
-      await query(`alter role ${quoted} set default_transaction_read_only to ${isReadOnly(role) ? 'on' : 'off'}`);
-      // INVARIANT 4: a statement whose gateway has died is ended by the target, which would not look before it has an answer.
-      // From 14 on, and not on every platform.
-      await query('savepoint looks');
-      await query(`alter role ${quoted} set client_connection_check_interval to '1s'`).then(
-        () => query('release savepoint looks'),
-        () => query('rollback to savepoint looks'),
-      );
+      const groups = (found?.['groups'] ?? []) as string[];
+      const options = Number(found?.['version']) >= 160_000 ? ' with inherit false, set true, admin false' : '';
+      const steps = [
+        ...groups.map((group) => `revoke ${quoteIdentifier(group)} from ${quoted}`),
+        // A new role has none of the attributes, and only a superuser may say so of one that is there.
+        `${found?.['is_there'] === true ? 'alter' : 'create'} role ${quoted} ${attributes}`,
+        `grant ${quoteIdentifier(databaseRole)} to ${quoted}${options}`,
+        ...settings,
+        ...more,
+        // Where `connect` was taken from everybody. It goes with the login: `drop owned` takes it back.
+        ...(found?.['connects'] === true
+          ? []
+          : [`grant connect on database ${quoteIdentifier(access.database)} to ${quoted}`]),
+      ];
+      await query(steps.join('; '));
       context.reached?.('login_half_made');
-      // Where `connect` was taken from everybody. It goes with the login: `drop owned` takes it back.
-      const [may] = await query(`select has_database_privilege($1, current_database(), 'connect') as connect`, [user]);
-      if (may?.['connect'] !== true)
-        await query(`grant connect on database ${quoteIdentifier(access.database)} to ${quoted}`);
-    });
+    };
+    const isBlind = blind.has(access.resource);
+    await admin
+      .transaction((query) => makeIt(query, isBlind ? [] : [looks]))
+      .catch(async (error: unknown) => {
+        // unrecognized parameter, invalid value: it is without once, and the next ones don't ask.
+        if (isBlind || !['42704', '22023'].includes(sqlStateOf(error) ?? '')) throw error;
+        blind.add(access.resource);
+        await admin.transaction((query) => makeIt(query, []));
+      });
     context.reached?.('login_created');
     record({ kind: 'target.login_created', resource: access.resource, grant, login: user });
     return {
       number,
       user,
       databaseRole,
-      password: new Secret(password),
+      password: new Secret(password ?? ''),
       derived: { salt, iterations, keys },
     };
   };

@@ -16,7 +16,7 @@ import { encodeCancelRequest, encodeStartup } from '#wire/postgres/startup.ts';
 import type { Random } from '#core/ids.ts';
 import type { TargetRoute } from '../control-plane.ts';
 import type { Reached } from '../fault-points.ts';
-import { dial } from './dial.ts';
+import { dial, type Connected } from './dial.ts';
 import type { Endpoint } from './endpoint.ts';
 import { dialOptions, TargetFault, type Dialled } from './target-address.ts';
 import { authenticateToTarget, type Identity, type TargetAuthentication } from './target-authentication.ts';
@@ -46,6 +46,8 @@ type UpstreamContext = {
   readonly random: Random;
   readonly signal: AbortSignal;
   readonly reached?: Reached | undefined;
+  /** A connection to there that was begun before. */
+  readonly connected?: Promise<Connected> | undefined;
 };
 
 /** Opens and authenticates a connection. Throws `TargetFault`; everything is closed then. */
@@ -56,7 +58,9 @@ export async function openUpstream(
 ): Promise<Upstream> {
   const outcome = await open(access, login, context, newestMinor);
   // A server negotiates; poolers that know 3.0 alone (PgBouncer 1.18) call the packet broken, and close.
-  return outcome === 'another version' ? ((await open(access, login, context, 0)) as Upstream) : outcome;
+  return outcome === 'another version'
+    ? ((await open(access, login, { ...context, connected: undefined }, 0)) as Upstream)
+    : outcome;
 }
 
 async function open(
@@ -66,7 +70,7 @@ async function open(
   minor: number,
 ): Promise<Upstream | 'another version'> {
   const dialled = dialOptions(access);
-  const { endpoint, binding } = await dial(dialled, context.signal);
+  const { endpoint, binding } = await (context.connected ?? dial(dialled, context.signal));
   context.reached?.('target_dialled');
   const { promise, resolve, reject } = Promise.withResolvers<Upstream>();
   const onAbort = () => reject(new TargetFault('target_unreachable', 'target did not answer in time'));

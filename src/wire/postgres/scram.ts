@@ -70,6 +70,15 @@ export function deriveScramKeys(password: string, salt: Uint8Array, iterations: 
   });
 }
 
+/**
+ * Keys that come from no password: for a login that is used by nobody but who made it. As good as those of a random
+ * password, without the thousands of rounds that make a guessable one dear.
+ */
+export function randomScramKeys(salted: Uint8Array): ScramClientKeys {
+  if (salted.length !== 32) throw new RangeError('make keys: the salted password has 32 bytes');
+  return keysFromSalted(Buffer.from(salted));
+}
+
 export function verifierFromKeys(keys: ScramClientKeys, salt: Uint8Array, iterations: number): string {
   const b64 = (bytes: Uint8Array) => Buffer.from(bytes).toString('base64');
   return `${scramSha256}$${iterations}:${b64(salt)}$${b64(sha256(keys.clientKey))}:${b64(keys.serverKey)}`;
