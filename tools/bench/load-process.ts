@@ -161,7 +161,7 @@ async function slices(ask: SlicesAsk): Promise<readonly SlicesOf[]> {
   }
   // What is compiled at first use is not what is measured.
   for (let round = 0; round < 4; round += 1)
-    for (const { running } of plan) await slice(running, ask.sliceMs, undefined);
+    for (const { running } of plan) await slice(running, Math.min(ask.sliceMs, 50), undefined);
   for (let cycle = 0; cycle < ask.cycles; cycle += 1) {
     for (const { running, pids, result, tripsPer } of shuffled(plan, Math.random)) {
       const latencies: number[] | undefined = ask.withLatency === true ? [] : undefined;

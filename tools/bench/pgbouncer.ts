@@ -70,10 +70,14 @@ ${files === undefined ? '' : `server_tls_ca_file = ${files.ca}\nclient_tls_cert_
     stdio: ['ignore', 'ignore', 'pipe'],
     ...(isRoot ? { uid: 65_534, gid: 65_534 } : {}),
   });
+  // Whatever ends us ends it as well.
+  const kill = () => void child.kill('SIGKILL');
+  process.once('exit', kill);
   let said = '';
   child.stderr.on('data', (chunk: Buffer) => (said = (said + chunk.toString()).slice(-4000)));
   const address: Address = { ...to, port };
   const stop = async () => {
+    process.removeListener('exit', kill);
     if (child.exitCode === null && child.signalCode === null) {
       const exit = once(child, 'exit');
       child.kill('SIGKILL');

@@ -43,11 +43,15 @@ export async function startProduct(target: BenchTarget): Promise<Product> {
     ),
     { cwd: folder, stdio: ['ignore', 'ignore', 'pipe'], env: { ...process.env, NO_COLOR: '1' } },
   );
+  // Whatever ends us ends it as well.
+  const kill = () => void child.kill('SIGTERM');
+  process.once('exit', kill);
   let said = '';
   child.stderr.on('data', (chunk: Buffer) => (said = (said + chunk.toString()).slice(-4000)));
   const people: PasskeyPerson[] = [];
   let store: pg.Client | undefined;
   const stop = async () => {
+    process.removeListener('exit', kill);
     await store?.end().catch(() => undefined);
     for (const person of people) await person.close().catch(() => undefined);
     if (child.exitCode === null && child.signalCode === null) {
