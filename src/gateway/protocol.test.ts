@@ -187,6 +187,22 @@ const scenarios: Readonly<Record<string, Scenario>> = {
     [[parse(''), bind(), describe('portal'), execute(), sync], 'Z'],
     [[parse('select $1::int'), bindFormats([1], [Buffer.from([1, 2])], []), execute(), sync], 'Z'],
   ],
+  'formats that fit nothing': [
+    [
+      [
+        parse('select $1::int, $2::int, $3::int'),
+        bindFormats([1, 1], [int4(1), int4(2), int4(3)], []),
+        execute(),
+        sync,
+      ],
+      'Z',
+    ],
+    [[parse('select $1::int'), bindFormats([7], [int4(1)], []), execute(), sync], 'Z'],
+    [[parse('select $1::int'), bindFormats([0, 0], [Buffer.from('1')], []), execute(), sync], 'Z'],
+    [[parse('select $1::int'), bindFormats([], [Buffer.from('1')], [0, 0]), execute(), sync], 'Z'],
+    [[parse('select $1::int'), bindFormats([], [Buffer.from('1')], [9]), execute(), sync], 'Z'],
+    [[query('select 1')], 'Z'],
+  ],
   'as many parameters as there can be': [
     [
       [

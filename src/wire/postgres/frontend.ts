@@ -47,7 +47,7 @@ export function decodeParse(body: MessageReader): ParseMessage {
 export type BindMessage = {
   readonly portal: string;
   readonly statement: string;
-  /** 0 text, 1 binary; none: all text; one: for all. */
+  /** 0 text, 1 binary, as the client says; none: all text; one: for all. */
   readonly formats: readonly number[];
   /** How many parameters it says it has. */
   readonly parameterCount: number;
@@ -57,7 +57,8 @@ export type BindMessage = {
 
 /**
  * A Bind message. With `prefix` only the first part of a large message is there: as many values as are complete are
- * returned, and the last one may be cut; nothing else is relaxed.
+ * returned, and the last one may be cut; nothing else is relaxed. Formats that don't fit are for the server to refuse: it
+ * answers with an error, and runs nothing.
  */
 export function decodeBind(body: MessageReader, options: { readonly prefix: boolean }): BindMessage {
   const portal = body.cstring();
@@ -65,13 +66,9 @@ export function decodeBind(body: MessageReader, options: { readonly prefix: bool
   const formatCount = body.uint16();
   const formats: number[] = [];
   for (let i = 0; i < formatCount; i += 1) {
-    const format = body.int16();
-    if (format !== 0 && format !== 1) throw new ProtocolViolation(`unknown format code ${format}`);
-    formats.push(format);
+    formats.push(body.int16());
   }
   const parameterCount = body.uint16();
-  if (formatCount > 1 && formatCount !== parameterCount)
-    throw new ProtocolViolation('bind message has another number of formats than of parameters');
   const values: (Buffer | null)[] = [];
   for (let i = 0; i < parameterCount; i += 1) {
     if (options.prefix && body.remaining < 4) return { portal, statement, formats, parameterCount, values };
