@@ -59,6 +59,7 @@ export async function startBench(t: Cleanup): Promise<Bench> {
         adminUser: real.adminUser,
         adminPassword: real.adminPassword,
       },
+      roles: [fuzzRole],
       listen: { handshakeMs, maxFailuresPerMinute: 1_000_000 },
       limits: { maxStatementBytes: 1 << 20, maxWholeBindBytes: 16_384 },
       tls,

@@ -33,14 +33,10 @@ export class Client {
   isClosed = false;
   readonly closed: Promise<void>;
 
-  constructor(port: number, options: { readonly from?: string; readonly to?: string } = {}) {
-    const { from, to = '127.0.0.1' } = options;
-    this.socket = connect({
-      port,
-      host: to,
-      allowHalfOpen: true,
-      ...(from === undefined ? {} : { localAddress: from }),
-    });
+  constructor(port: number, options: { readonly from?: string; readonly over?: Socket } = {}) {
+    const { from, over } = options;
+    const address = { port, host: '127.0.0.1', allowHalfOpen: true };
+    this.socket = over ?? connect({ ...address, ...(from === undefined ? {} : { localAddress: from }) });
     this.socket.setNoDelay(true);
     this.socket.on('error', () => {});
     this.socket.on('data', (chunk: Buffer) => {
@@ -55,6 +51,11 @@ export class Client {
         resolve();
       }),
     );
+  }
+
+  /** The same on a connection that is there already, such as one that is encrypted by now. */
+  static over(socket: Socket): Client {
+    return new Client(0, { over: socket });
   }
 
   /** Everything since the last call. */

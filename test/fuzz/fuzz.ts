@@ -14,8 +14,10 @@ import fc from 'fast-check';
 import type { Area } from './_area.ts';
 import { goodClient, late, startBench, within } from './_bench.ts';
 import { client } from './client.ts';
+import { startup, tls } from './startup.ts';
+import { target } from './target.ts';
 
-const areas: readonly Area<unknown>[] = [client as Area<unknown>];
+const areas = [client, target, startup, tls].map((one) => one as unknown as Area<unknown>);
 
 const corpus = join(import.meta.dirname, 'corpus');
 const { values } = parseArgs({
@@ -102,16 +104,23 @@ async function replay(): Promise<void> {
   console.log(`corpus: ${played} cases, ${findings} fail`);
 }
 
+const batchSeconds = 15;
+
 /** One batch, a few cases at a time. What failed in company is played again alone. */
 async function batch(area: Area<unknown>, batchSeed: number): Promise<void> {
   const started = performance.now();
-  const list = fc.sample(area.cases, { seed: batchSeed, numRuns: 40 * area.abreast });
+  const list = fc.sample(area.cases, { seed: batchSeed, numRuns: 640 });
   let next = 0;
   const failed: { one: unknown; verdict: string }[] = [];
   let done = 0;
   const faultsBefore = bench.gateway().faults.length;
   const worker = async () => {
-    while (next < list.length && failed.length === 0 && !bench.gateway().hasEnded()) {
+    while (
+      next < list.length &&
+      secondsOf(started) < batchSeconds &&
+      failed.length === 0 &&
+      !bench.gateway().hasEnded()
+    ) {
       const one = list[next];
       next += 1;
       const verdict = await within(60_000, area.play(one, bench)).catch((error: unknown) => String(error));

@@ -29,6 +29,8 @@ export type GatewayProcessOptions = {
     /** Absent: without TLS, on this machine. */
     readonly ca?: string;
   };
+  /** All that may be given; what nobody declares is swept off the target. */
+  readonly roles: readonly Role[];
   readonly listen?: Partial<Omit<GatewayOptions['listen'], 'tls'>>;
   readonly tls?: { readonly cert: string; readonly key: string };
   readonly limits?: GatewayOptions['limits'];
@@ -81,7 +83,12 @@ async function run(options: GatewayProcessOptions): Promise<void> {
     admin: { user: target.adminUser, password: new Secret(target.adminPassword) },
     connectTimeout: 5000 as Duration,
   };
-  const plane = createTestingControlPlane({ clock: wallClock, random: randomBytes, targets: [access], roles: [] });
+  const plane = createTestingControlPlane({
+    clock: wallClock,
+    random: randomBytes,
+    targets: [access],
+    roles: options.roles,
+  });
   const faults: string[] = [];
   const refusals: Record<string, number> = {};
   /** By session id. */

@@ -43,6 +43,10 @@ export class ClientSide {
     this.#messages.waitsForAnswer = false;
   }
 
+  get heldBytes(): number {
+    return this.#held.reduce((sum, { end, run }) => sum + end - run, 0);
+  }
+
   get isHolding(): boolean {
     return this.#isHolding;
   }

@@ -21,6 +21,13 @@ import { Ledger } from './ledger.ts';
 import { unknownNames, type Limits, type Link } from './link.ts';
 import { TargetSide } from './target-side.ts';
 
+/** A client that is held is read on a little, this often and up to this much, so that its end is noticed. */
+const lookAtHeldMs = 5000;
+const maxHeldBytes = 1 << 20;
+/** How long a target may stop in the middle of a message for a client that has ended its side. */
+const maxSilence = 40;
+const probeMs = 250;
+
 export type Proxy = Cuttable & {
   readonly ref: SessionRef;
   /**
@@ -69,6 +76,10 @@ export function startProxy(options: {
     const { cycle } = exchange;
     options.cancelUpstream(() => exchange.cycle === cycle);
   });
+  // A client that is held isn't read, so that its end would go unnoticed for as long.
+  const watchHeld = setInterval(() => {
+    if (clientSide.isHolding && clientSide.heldBytes < maxHeldBytes) client.resume();
+  }, lookAtHeldMs).unref();
   let hasEnded = false;
   let hasLeft = false;
   /** It sends no more, and has not said good-bye: it may be gone, or read on. */
@@ -79,6 +90,7 @@ export function startProxy(options: {
     hasEnded = true;
     link.isMarked = true;
     clearInterval(watch);
+    clearInterval(watchHeld);
     if (exchange.isRunning && !target.isClosed) {
       journal.append({ kind: 'statement.cancelled', on: ref, by: 'gateway' });
       options.cancelUpstream(() => true);
@@ -166,10 +178,14 @@ export function startProxy(options: {
     end,
   };
   // The first message to somebody who is gone brings the reset, the second shows it.
+  let silence = 0;
+  let heard = 0;
   const probe = (): void => {
     if (hasEnded) return;
-    targetSide.probe();
-    setTimeout(probe, 250).unref();
+    silence = targetSide.probe() || client.isCongested || link.bytesOut !== heard ? 0 : silence + 1;
+    heard = link.bytesOut;
+    if (silence > maxSilence) return end('client_closed');
+    setTimeout(probe, probeMs).unref();
   };
   const clientSide = new ClientSide(link);
   const targetSide = new TargetSide(link, clientSide);

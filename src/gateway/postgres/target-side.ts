@@ -87,11 +87,13 @@ export class TargetSide {
 
   /**
    * The client has ended its side. Whether it still reads shows when it is sent something: what every client takes at any
-   * time, and knows already. Nobody there: the answer is a reset, and the session ends.
+   * time, and knows already. Nobody there: the answer is a reset, and the session ends. False: nothing could be sent.
    */
-  probe(): void {
+  probe(): boolean {
     const { client } = this.#link;
-    if (this.#passing === 0 && !client.isCongested) client.write(encodeParameterStatus('client_encoding', 'UTF8'));
+    if (this.#passing > 0 || client.isCongested) return false;
+    client.write(encodeParameterStatus('client_encoding', 'UTF8'));
+    return true;
   }
 
   /** Calls back as soon as no message is half sent to the client, so that another can follow. */
