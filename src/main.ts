@@ -15,6 +15,7 @@ import { noteStart, noteStop } from '#app/note-system.ts';
 import { encodeBase64Url } from '#core/base64.ts';
 import type { Instant } from '#core/instant.ts';
 import type { Secret } from '#core/secret.ts';
+import { steadyClock } from '#core/steady-clock.ts';
 import { startApi } from '#api/server.ts';
 import { startGateway } from '#gateway/gateway.ts';
 import { createRateLimits } from '#identity/rate-limit.ts';
@@ -75,7 +76,8 @@ export type StartOptions = {
 };
 
 export async function startSally(config: ServerConfig, options: StartOptions): Promise<RunningSally> {
-  const system = options.system ?? realSystem;
+  const given = options.system ?? realSystem;
+  const system: System = { ...given, clock: steadyClock(given.clock, () => performance.now()) };
   const progress = options.onProgress ?? (() => undefined);
   const { clock, random, timers } = system;
   const environment = readEnvironment();

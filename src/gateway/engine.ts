@@ -8,6 +8,7 @@
  */
 import type { GrantId, Random, ResourceName, SessionId } from '#core/ids.ts';
 import type { Clock, Instant } from '#core/instant.ts';
+import { steadyClock } from '#core/steady-clock.ts';
 import type { Analysis } from '#sql/needs.ts';
 import type { ControlPlane, EndReason, GatewayChange, TargetRoute } from './control-plane.ts';
 import type { DoorCounts } from './door.ts';
@@ -93,7 +94,8 @@ const beatMs = 1000;
 
 /** Throws when the port is taken. */
 export async function startEngine(options: EngineOptions): Promise<Engine> {
-  const { hub, events, recorder, clock, random, timers, graceMs } = options;
+  const { hub, events, recorder, random, timers, graceMs } = options;
+  const clock = steadyClock(options.clock, () => performance.now());
   const supervisor = createSupervisor({ clock, timers, reached: options.reached });
   const judge = createJudge({ hub, onFault: events.fault });
 

@@ -83,7 +83,8 @@ export function diskWithPoints(disk: JournalDisk, reached: Reached): JournalDisk
       return {
         ...file,
         append(bytes, from, length) {
-          const holds = (kind: string) => bytes.includes(`"kind":"${kind}"`);
+          const written = bytes.subarray(from, from + length);
+          const holds = (kind: string) => written.includes(`"kind":"${kind}"`);
           if (holds('statement.ended')) reached('outcome_about_to_be_recorded');
           const count = file.append(bytes, from, length);
           if (holds('statement.begun')) reached('statement_recorded');

@@ -9,6 +9,7 @@
 import type { GrantId, Random, ResourceName, SessionId } from '#core/ids.ts';
 import type { Clock, Instant } from '#core/instant.ts';
 import type { AuthorizedSession } from '#core/session.ts';
+import { steadyClock } from '#core/steady-clock.ts';
 import type { ControlPlane, GatewayChange, TargetAccess, TargetRoute } from './control-plane.ts';
 import type { Hub } from './engine.ts';
 import { startEngines, type Engines, type EnginesOptions, type Reachable } from './engines.ts';
@@ -92,9 +93,10 @@ type Held = {
 
 /** Throws when the journal can't be recovered or the port is taken. */
 export async function startGateway(options: GatewayOptions): Promise<Gateway> {
-  const { clock, random, graceMs = 15_000, reconcileEveryMs = 60_000, strict = false } = options;
+  const { random, graceMs = 15_000, reconcileEveryMs = 60_000, strict = false } = options;
   const { catalogueEveryMs = 5000, threads = 0 } = options;
   const timers = options.timers ?? realTimers;
+  const clock = steadyClock(options.clock, () => performance.now());
   const reached = options.dieAt === undefined ? undefined : dieAt(options.dieAt);
   const controlPlane =
     reached === undefined ? options.controlPlane : controlPlaneWithPoints(options.controlPlane, reached);

@@ -287,3 +287,19 @@ test('a line made in place is the same as one made of strings', () => {
     }),
   );
 });
+
+test('INVARIANT 6: ends of sessions are kept while nothing can be written, however much else there is', async () => {
+  const disk = createTestingDisk();
+  const journal = open({ disk, maxBufferedBytes: 300_000 });
+  disk.room = 0;
+  while (journal.append(event('x'.repeat(10_000))) > 0);
+  const on = { session: 'ses_1', grant: 'grt_1', principal: 'usr_1', resource: 'orders', role: 'orders/read' };
+  const ended = { kind: 'session.ended', on, reason: 'journal_failed', statements: 1, bytesIn: 0, bytesOut: 0 };
+  for (let i = 0; i < 1000; i += 1) assert.ok(journal.append(ended as GatewayEvent) > 0);
+  disk.room = Infinity;
+  assert.ok(journal.retry());
+  await durable(journal);
+  const kinds = takeAll(journal).map((record) => record.event.kind);
+  assert.equal(kinds.filter((kind) => kind === 'session.ended').length, 1000);
+  await journal[Symbol.asyncDispose]();
+});

@@ -60,6 +60,8 @@ const maxGathered = 262_144;
 
 export class JournalCorrupt extends Error {
   readonly code = 'journal_corrupt';
+  readonly hint =
+    'move the folder `journal` of the data directory aside and keep it: it is evidence. The next start begins a new one; what isn’t in the log yet stays in the old one';
 }
 
 export class Journal {
@@ -123,12 +125,13 @@ export class Journal {
 
   /** Numbers the event and buffers it. Its number, or 0 when there is no room left for what can't be written. */
   append(event: GatewayEvent): number {
-    return this.appendJson(JSON.stringify(event));
+    // The end of a session is kept whatever else there is no room for: they are no more than there are sessions.
+    return this.appendJson(JSON.stringify(event), event.kind === 'session.ended');
   }
 
   /** The same for an event that is JSON already. */
-  appendJson(event: string): number {
-    if (this.#end > maxGathered && !this.flush() && this.#end > this.#options.maxBufferedBytes) return 0;
+  appendJson(event: string, isKept = false): number {
+    if (this.#end > maxGathered && !this.flush() && this.#end > this.#options.maxBufferedBytes && !isKept) return 0;
     const number = this.#next;
     const json = `{"number":${number},"at":${this.#options.clock.now()},"event":${event}}`;
     // A UTF-16 unit becomes three bytes at most.

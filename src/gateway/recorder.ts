@@ -3,7 +3,7 @@
  * the control plane.
  */
 import { hash } from 'node:crypto';
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Random } from '#core/ids.ts';
 import type { Clock } from '#core/instant.ts';
@@ -89,7 +89,9 @@ function identityOf(folder: string, random: Random): { readonly id: string; read
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
     secret = Buffer.from(random(32)).toString('hex');
-    writeFileSync(file, secret, { mode: 0o600, flag: 'wx' });
+    // In one step, and on the disk before anything is written under the name: half of it would be a start that is refused.
+    writeFileSync(`${file}.new`, secret, { mode: 0o600, flush: true });
+    renameSync(`${file}.new`, file);
   }
   return {
     id: `gw_${hash('sha256', `id ${secret}`, 'hex').slice(0, 24)}`,
