@@ -25,6 +25,7 @@ import java.util.concurrent.Callable;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
+import java.util.concurrent.TimeUnit;
 import java.util.stream.Collectors;
 import java.util.stream.IntStream;
 import org.postgresql.PGConnection;
@@ -112,9 +113,18 @@ public class WithPgjdbc {
 
     Statement sleeping = db.createStatement();
     var canceller = Executors.newSingleThreadScheduledExecutor();
-    canceller.schedule(() -> { sleeping.cancel(); return null; }, 300, java.util.concurrent.TimeUnit.MILLISECONDS);
-    say("cancel", quote(state(() -> sleeping.execute("select pg_sleep(60)"))));
+    // Again and again: the first may come before the statement has begun.
+    canceller.scheduleWithFixedDelay(() -> {
+      try {
+        sleeping.cancel();
+      } catch (SQLException error) {
+        throw new IllegalStateException(error);
+      }
+    }, 300, 300, TimeUnit.MILLISECONDS);
+    String cancelled = state(() -> sleeping.execute("select pg_sleep(60)"));
     canceller.shutdown();
+    canceller.awaitTermination(10, TimeUnit.SECONDS);
+    say("cancel", quote(cancelled));
     try (Statement slow = db.createStatement()) {
       slow.setQueryTimeout(1);
       say("query timeout", quote(state(() -> slow.execute("select pg_sleep(60)"))));

@@ -65,6 +65,7 @@ async function runNodePostgres(house: House): Promise<Outcome> {
 
   const begun = failureOf(client.query('select pg_sleep(60)'));
   const { processID, secretKey } = client as unknown as { processID: number; secretKey: number };
+  await house.begun('pg_sleep');
   await cancel(config, processID, secretKey);
   outcome['cancel'] = (await begun).code;
 
@@ -140,7 +141,6 @@ async function cancel(config: pg.ClientConfig, processId: number, secretKey: num
   const connection = new (pg as unknown as { Connection: new (options: object) => Cancelling }).Connection({
     ssl: false,
   });
-  await new Promise((resolve) => setTimeout(resolve, 300));
   connection.connect(config.port ?? 0, '127.0.0.1');
   await once(connection, 'connect');
   connection.cancel(processId, secretKey);

@@ -92,7 +92,7 @@ async function runPgcli(house: House): Promise<Outcome> {
   )?.[0];
   const from = shown.length;
   terminal.stdin.write('select pg_sleep(60);\r');
-  await new Promise((resolve) => setTimeout(resolve, 500));
+  await house.begun('pg_sleep');
   terminal.stdin.write('\u0003');
   outcome['cancel'] = /cancell?ed query|canceling statement due to user request/i.exec(
     await until(/cancel/i, from),

@@ -74,7 +74,7 @@ async function runPostgresJs(house: House): Promise<Outcome> {
 
   const sleeping = sql`select pg_sleep(60)`;
   const slept = failureOf(sleeping);
-  await new Promise((resolve) => setTimeout(resolve, 300));
+  await house.begun('pg_sleep');
   sleeping.cancel();
   outcome['cancel'] = (await slept).code;
 

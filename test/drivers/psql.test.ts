@@ -61,13 +61,12 @@ async function runPsql(house: House): Promise<Outcome> {
   outcome['copy out'] = (await psql(['\\copy driver_copies to stdout (format csv)'])).stdout.split('\n').length - 1;
   rmSync(folder, { recursive: true });
 
-  const sleeping = spawn('psql', ['-XAtq', '-v', 'VERBOSITY=verbose', '-c', 'select 1', '-c', 'select pg_sleep(60)'], {
+  const sleeping = spawn('psql', ['-XAtq', '-v', 'VERBOSITY=verbose', '-c', 'select pg_sleep(60)'], {
     env: house.env,
   });
   let said = '';
   sleeping.stderr.on('data', (chunk: Buffer) => (said += String(chunk)));
-  await once(sleeping.stdout, 'data');
-  await new Promise((resolve) => setTimeout(resolve, 300));
+  await house.begun('pg_sleep');
   // As the terminal does at ctrl-c.
   sleeping.kill('SIGINT');
   await once(sleeping, 'close');

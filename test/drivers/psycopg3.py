@@ -16,6 +16,12 @@ def say(check, value):
     print(json.dumps({"check": check, "value": value}), flush=True)
 
 
+def cancel_until(done, cancel):
+    """Again and again: the first may come before the statement has begun."""
+    while not done.wait(0.3):
+        cancel()
+
+
 values = json.loads(os.environ["DRIVER_VALUES"])
 row = {
     "small": -7,
@@ -90,12 +96,15 @@ with connection.cursor() as cursor:
     with cursor.copy("copy driver_copies to stdout") as copy:
         say("copy out", sum(1 for _ in copy.rows()))
 
+done = threading.Event()
+canceller = threading.Thread(target=cancel_until, args=[done, connection.cancel])
+canceller.start()
 try:
-    timer = threading.Timer(0.5, connection.cancel)
-    timer.start()
     connection.execute("select pg_sleep(60)")
 except errors.QueryCanceled as error:
     say("cancel", error.sqlstate)
+done.set()
+canceller.join()
 
 with psycopg.connect("", autocommit=True) as other:
     other.execute("listen driver_news")

@@ -48,7 +48,7 @@ $lines++ while $dbh->pg_getcopydata($line) >= 0;
 say_it('copy out', $lines);
 
 $dbh->do('select pg_sleep(60)', { pg_async => PG_ASYNC });
-select undef, undef, undef, 0.3;
+select undef, undef, undef, 1;
 $dbh->pg_cancel;
 say_it('cancel', $dbh->state);
 

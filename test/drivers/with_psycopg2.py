@@ -18,6 +18,12 @@ def say(check, value):
     print(json.dumps({"check": check, "value": value}), flush=True)
 
 
+def cancel_until(done, cancel):
+    """Again and again: the first may come before the statement has begun."""
+    while not done.wait(0.3):
+        cancel()
+
+
 psycopg2.extras.register_uuid()
 values = json.loads(os.environ["DRIVER_VALUES"])
 row = {
@@ -64,11 +70,15 @@ out = io.StringIO()
 cursor.copy_expert("copy driver_copies to stdout (format csv)", out)
 say("copy out", out.getvalue().count("\n"))
 
+done = threading.Event()
+canceller = threading.Thread(target=cancel_until, args=[done, connection.cancel])
+canceller.start()
 try:
-    threading.Timer(0.5, connection.cancel).start()
     cursor.execute("select pg_sleep(60)")
 except errors.QueryCanceled as error:
     say("cancel", error.pgcode)
+done.set()
+canceller.join()
 
 other = psycopg2.connect("")
 other.autocommit = True

@@ -13,6 +13,12 @@ def say(check, value):
     print(json.dumps({"check": check, "value": value}), flush=True)
 
 
+def cancel_until(done, cancel):
+    """Again and again: the first may come before the statement has begun."""
+    while not done.wait(0.3):
+        cancel()
+
+
 pyodbc.pooling = False
 env = os.environ
 values = json.loads(env["DRIVER_VALUES"])
@@ -66,12 +72,16 @@ cursor.executemany("insert into driver_rows values (?, ?)", [(n, f"row {n}") for
 say("batch", cursor.execute("select count(*) from driver_rows").fetchone()[0])
 
 sleeping = connection.cursor()
-threading.Timer(0.5, sleeping.cancel).start()
+done = threading.Event()
+canceller = threading.Thread(target=cancel_until, args=[done, sleeping.cancel])
+canceller.start()
 try:
     sleeping.execute("select pg_sleep(60)")
 except pyodbc.Error as error:
     # ODBC has a code of its own for it.
     say("cancel", "57014" if error.args[0] in ("57014", "HY008") else error.args[0])
+done.set()
+canceller.join()
 
 connection.autocommit = False
 note = "insert into driver_notes (word) values (?)"

@@ -52,9 +52,8 @@ sleeping = Thread.new do
 rescue PG::QueryCanceled => e
   tell 'cancel', e.result.error_field(PG::PG_DIAG_SQLSTATE)
 end
-sleep 0.3
-db.cancel
-sleeping.join
+# Again and again: the first may come before the statement has begun.
+db.cancel until sleeping.join(0.3)
 
 other = open_it
 other.exec('listen driver_news')

@@ -58,6 +58,8 @@ export type House = {
   readonly ca: string;
   /** For programs: libpq's variables and `DRIVER_CA`. */
   readonly env: NodeJS.ProcessEnv;
+  /** Waits until a statement with this in its text is on its way to the server. */
+  readonly begun: (part: string) => Promise<void>;
   /** Ends everything, and compares what was recorded with what the server logged. */
   readonly record: () => Promise<Recorded>;
 };
@@ -129,6 +131,11 @@ export async function openHouse(
       PGSSLROOTCERT: target.caFile,
       DRIVER_CA: target.caFile,
       LC_ALL: 'C.UTF-8',
+    },
+    begun: async (part) => {
+      await gateway.event('statement.begun', ({ text }) => text.text.includes(part));
+      // It is recorded before it is forwarded.
+      await new Promise((resolve) => setTimeout(resolve, 200));
     },
     record: () => compareRecord(gateway, target, grant),
   };
