@@ -1,15 +1,16 @@
 /** Engines in threads: the same promises as with one, over all of them together. */
 import assert from 'node:assert/strict';
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test, type TestContext } from 'node:test';
+import { connect as tlsConnect } from 'node:tls';
 import type { Client } from 'pg';
 import type { GrantId } from '#core/ids.ts';
-import { testTarget } from '#test/support/postgres.ts';
+import { testCertificates, testTarget } from '#test/support/postgres.ts';
 import { encodeSaslInitialResponse } from '#wire/postgres/frontend.ts';
-import { encodeCancelRequest, encodeStartup } from '#wire/postgres/startup.ts';
+import { encodeCancelRequest, encodeSslRequest, encodeStartup } from '#wire/postgres/startup.ts';
 import {
   fixOrders,
   startTestingGateway,
@@ -281,6 +282,33 @@ test('INVARIANT 14: a name that nobody has gets the same salt from every engine'
     salts.add(/,s=([^,]+),/.exec((await came).toString('latin1'))?.[1] ?? '');
   }
   assert.equal(salts.size, 1);
+});
+
+test('a renewed certificate is shown by every engine from the next beat on', async (t) => {
+  const [first, second] = [await testCertificates({ after }), await testCertificates({ after })];
+  const read = (of: typeof first) => ({ cert: readFileSync(of.certFile), key: readFileSync(of.keyFile) });
+  let current = read(first);
+  const g = await gatewayFor(t, { listen: { host: '127.0.0.1', port: 0, tls: () => current } });
+  const shown = async () => {
+    const raw = await dial(g);
+    raw.write(encodeSslRequest());
+    await new Promise((resolve) => raw.once('readable', resolve));
+    assert.equal((raw.read() as Buffer).toString(), 'S');
+    const socket = tlsConnect({ socket: raw, rejectUnauthorized: false });
+    await new Promise((resolve) => socket.once('secureConnect', resolve));
+    const { raw: certificate } = socket.getPeerX509Certificate() ?? {};
+    const isResumed = socket.isSessionReused();
+    socket.destroy();
+    assert.equal(isResumed, false);
+    return certificate?.toString('hex');
+  };
+  const before = await shown();
+  for (let i = 0; i < 5; i += 1) assert.equal(await shown(), before);
+  current = read(second);
+  await until('ten in a row show the new one', async () => {
+    for (let i = 0; i < 10; i += 1) if ((await shown()) === before) return false;
+    return true;
+  });
 });
 
 test('another server on the port is noticed, although engines share theirs', async (t) => {

@@ -8,7 +8,7 @@
  */
 import { constants } from 'node:crypto';
 import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
-import { createSecureContext, TLSSocket, type SecureContextOptions } from 'node:tls';
+import { createSecureContext, TLSSocket, type SecureContext, type SecureContextOptions } from 'node:tls';
 import { ProtocolViolation } from '#wire/postgres/bytes.ts';
 import { encodeErrorResponse, encodeNegotiateProtocolVersion } from '#wire/postgres/backend.ts';
 import { serverEndPointBinding } from '#wire/postgres/scram.ts';
@@ -48,7 +48,8 @@ const tlsRecord = 0x16;
 /** A peer may not start over in mid-session: that costs us much and it little. PostgreSQL forbids it as well. */
 const tlsLimits: SecureContextOptions = {
   minVersion: 'TLSv1.2',
-  secureOptions: constants.SSL_OP_NO_RENEGOTIATION,
+  // Each connection is a handshake of its own, as with PostgreSQL: nobody comes back with what another one left.
+  secureOptions: constants.SSL_OP_NO_RENEGOTIATION | constants.SSL_OP_NO_TICKET,
 };
 
 export async function listen(options: ListenOptions, context: OpenContext): Promise<Listener> {
@@ -78,6 +79,18 @@ export async function listen(options: ListenOptions, context: OpenContext): Prom
       if (failures.size > 10_000) failures.clear();
       failures.set(address, { count: 1, since: clock.now() });
     }
+  };
+
+  /** Made once for a certificate and not for each connection: reading key and chain is a good part of a handshake. */
+  let made: { readonly from: SecureContextOptions; readonly context: SecureContext } | undefined;
+  const contextFor = (tls: SecureContextOptions): SecureContext => {
+    const names = Object.keys(tls) as (keyof SecureContextOptions)[];
+    const isKnown =
+      made !== undefined &&
+      names.length === Object.keys(made.from).length &&
+      names.every((name) => made?.from[name] === tls[name]);
+    if (!isKnown || made === undefined) made = { from: tls, context: createSecureContext({ ...tlsLimits, ...tls }) };
+    return made.context;
   };
 
   const accept = (socket: Socket) => {
@@ -159,7 +172,7 @@ export async function listen(options: ListenOptions, context: OpenContext): Prom
       }
       const wrapped = new TLSSocket(socket, {
         isServer: true,
-        secureContext: createSecureContext({ ...tlsLimits, ...tls }),
+        secureContext: contextFor(tls),
         ALPNProtocols: ['postgresql'],
       });
       wrapped.on('error', () => {});

@@ -209,6 +209,8 @@ export function createProvisioner(context: {
       const groups = (found?.['groups'] ?? []) as string[];
       const options = Number(found?.['version']) >= 160_000 ? ' with inherit false, set true, admin false' : '';
       const steps = [
+        // Nobody waits for the disk: a target that forgets the login in a crash forgets its connections, and it is made anew.
+        'set local synchronous_commit to off',
         ...groups.map((group) => `revoke ${quoteIdentifier(group)} from ${quoted}`),
         // A new role has none of the attributes, and only a superuser may say so of one that is there.
         `${found?.['is_there'] === true ? 'alter' : 'create'} role ${quoted} ${attributes}`,
