@@ -183,7 +183,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     const { session, database } = heldOne(id);
     const access = await accessOf(session.role.resource);
     if (database === access.database) return access;
-    throw new TargetFault('target_refused', `database \`${database}\` is not the one of the resource`);
+    throw new TargetFault('wrong_database', `database \`${database}\` is not the one of the resource`);
   };
 
   const hubFor = (engine: number): Hub & Pick<ControlPlane, 'ship'> => ({

@@ -119,10 +119,11 @@ for (const [name, value, sqlState] of [
     }
   });
 
-test('another database than that of the resource is refused, and one name is enough when it is that of the user', async () => {
+test('another database than that of the resource is refused, in words that say so', async () => {
   const login = g.give(supportRead);
   const client = await rawClient({ to: { port: g.gateway.port }, ...login, database: 'postgres' });
-  assert.match(errorOf(client)?.get('C') ?? '', /^(08006|28000|3D000)$/);
+  const fields = errorOf(client);
+  assert.deepEqual([fields?.get('C'), fields?.get('M')], ['3D000', 'sallyport: `orders` has no database `postgres`']);
 });
 
 test('the newest protocol that both speak: 3.0, 3.2, the number that nobody will ever have, and options', async () => {

@@ -221,7 +221,7 @@ export async function openSession(
       throw error;
     }
     // The person gets the outcome; what the target said is for the operator.
-    context.events.targetFailed(session.role.resource, error);
+    if (!isWrongDatabase(error)) context.events.targetFailed(session.role.resource, error);
     const { sqlState, message, hint } = explain(error, session, startup);
     neverStarted('target_closed', message);
     refuse(sqlState, message, hint);
@@ -229,8 +229,16 @@ export async function openSession(
   }
 }
 
+/** The hub says so, from wherever it is: known by the code. */
+const isWrongDatabase = (error: unknown): boolean => (error as { readonly code?: unknown }).code === 'wrong_database';
+
 /** What the client is told of a target that it has not reached. */
 function explain(error: unknown, session: AuthorizedSession, startup: StartupAsk): TargetTrouble {
+  if (isWrongDatabase(error)) {
+    const message = `sallyport: \`${session.role.resource}\` has no database \`${startup.database.slice(0, 63)}\``;
+    const hint = 'A resource is one database: the one in the connection string that `sally connect` prints.';
+    return { sqlState: '3D000', message, hint, isLoginInDoubt: false };
+  }
   const said = error instanceof TargetFault ? error.sqlState : undefined;
   if (startup.judged.length > 0 && error instanceof TargetFault && said !== undefined && /^(?:22|42)/.test(said))
     // About what the client itself has written.
