@@ -218,6 +218,10 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
       if (session !== undefined) provisioner.renew(session.grant, number);
     },
     async analyse({ resource, text, names, prepared }) {
+      if (names.kind === 'known' && names.definitions !== undefined) {
+        const { definitions, ...rest } = names;
+        return await analyser.analyse(text, { resource: `own ${resource}`, ...definitions }, rest, prepared);
+      }
       const access = await accessOf(resource);
       const snapshot = await catalogues.get(access);
       const analysis = await analyser.analyse(text, snapshot, names, prepared);

@@ -33,7 +33,18 @@ const role = {
   name: 'orders/judged' as RoleName,
   permissions: { ...supportRead.permissions, functions },
 } as unknown as typeof supportRead;
-const migrate = { ...role, name: 'orders/migrate' as RoleName } as typeof role;
+const migrate = {
+  ...role,
+  name: 'orders/migrate' as RoleName,
+  permissions: {
+    functions,
+    tables: [
+      ...supportRead.permissions.tables,
+      { schema: 'public', name: 'made', select: 'all', insert: 'all' },
+      { schema: 'public', name: 'mine', select: ['a'] },
+    ],
+  },
+} as unknown as typeof role;
 const t = await startTestingGateway(target, tmpdir(), { catalogueEveryMs: 100, roles: [role, migrate] });
 after(() => t.stop());
 
@@ -130,12 +141,19 @@ const cases: readonly Case[] = [
     because: /call on public\.secret\(\)/,
   },
   {
-    name: 'a temporary table that stands before another',
+    name: 'a temporary view that stands before another',
     role: migrate,
-    before: [probe, 'create temp table orders as select 1 as what'],
+    before: [probe, 'create temp view orders as select 1 as what'],
     refused: [probe, 'select * from pg_temp.orders'],
     because: /pg_temp_\d+\.orders/,
-    allowed: ['select id from public.orders limit 1', 'drop table pg_temp.orders', probe],
+    allowed: ['select id from public.orders limit 1', 'drop view pg_temp.orders', probe],
+  },
+  {
+    name: 'a temporary view that stands before another, in the transaction in which it was made',
+    role: migrate,
+    before: ['begin', probe, 'create temp view orders as select 1 as what'],
+    refused: [probe],
+    because: /pg_temp_\d+\.orders/,
   },
   {
     name: 'a definition of the session’s own in between',
@@ -152,6 +170,71 @@ const cases: readonly Case[] = [
     refused: ['select count(*) from products'],
     because: /other\.products/,
     allowed: ['drop table other.products'],
+  },
+  {
+    name: 'a table of the session’s own, in the transaction in which it was made',
+    role: migrate,
+    before: [
+      'begin',
+      'set local search_path to other, public',
+      'select count(*) from products',
+      'create table other.products (a int)',
+    ],
+    refused: ['select count(*) from products'],
+    because: /other\.products/,
+  },
+  {
+    name: 'a table that has got the name of another, in the transaction in which it did',
+    role: migrate,
+    before: [
+      'create table public.hidden as select 1 as what',
+      'begin',
+      'create table public.mine (a int)',
+      'alter table public.mine rename to yours',
+      'alter table public.hidden rename to mine',
+    ],
+    refused: ['select a from public.mine'],
+    because: /column "a" does not exist|public\.mine \(a\)/,
+  },
+  {
+    name: 'a definition earlier in the same string',
+    role: migrate,
+    refused: [
+      'alter table public.hidden rename to products_too; select * from public.products',
+      'create table other.products (); select count(*) from public.products',
+      `create function public.lower(int) returns text language sql as 'select 1'; select pg_catalog.lower('A')`,
+      'create temp table t (a int); select 1 + 1',
+    ],
+    because: /definitions have changed/,
+  },
+  {
+    name: 'what is taken back by a savepoint',
+    role: migrate,
+    before: [
+      'set search_path to other, public',
+      'begin',
+      'create table other.products (a int)',
+      'savepoint a',
+      'drop table other.products',
+      'select count(*) from products',
+      'rollback to a',
+    ],
+    refused: ['select count(*) from products'],
+    because: /other\.products/,
+  },
+  {
+    name: 'a transaction that does not see what others define',
+    role: migrate,
+    before: ['begin isolation level repeatable read', probe, 'create table public.fresh (a int)'],
+    refused: [probe],
+    because: /definitions have changed/,
+  },
+  {
+    name: 'operators of somebody before PostgreSQL’s own',
+    role: migrate,
+    before: ['set search_path to public, pg_catalog', 'begin', probe, 'create table public.fresh (a int)'],
+    refused: [probe],
+    because: /definitions have changed/,
   },
   {
     name: 'set role, reset role, set session authorization',
@@ -336,5 +419,34 @@ test('INVARIANT 7: what is judged is what the server will run: a definition of s
       (error: Error) => (seen = error.message),
     );
   await target.query('drop table other.order_items');
+  await client.end();
+});
+
+test('a temporary table and a table of the session’s own are used in the transaction that makes them', async () => {
+  const login = t.give(migrate);
+  const client = await t.connect(login);
+  const rows = async (text: string) => (await client.query(text)).rows as unknown[];
+  await client.query('begin');
+  await client.query('create temp table t (a int)');
+  await client.query('insert into t select generate_series(1, 3)');
+  await client.query('create temp table u as select a + 1 as b from t');
+  assert.deepEqual(await rows('select sum(b)::int as sum from u join t on b = a'), [{ sum: 5 }]);
+  await client.query('commit');
+  assert.deepEqual(await rows('select count(*)::int as n from t'), [{ n: 3 }]);
+  await client.query('begin');
+  await client.query('create table made (id int primary key, what text)');
+  await client.query('create index on made (what)');
+  await client.query({ text: 'insert into made values ($1, $2)', values: [1, 'x'] });
+  await client.query({ name: 's', text: 'select what from made where id = $1', values: [1] });
+  await client.query('alter table made rename what to other_name');
+  await assert.rejects(client.query('select what from made'), { code: '42703' });
+  await client.query('rollback');
+  await assert.rejects(client.query('select * from made'), { code: '42P01' });
+  await client.query('begin');
+  await client.query('create table made (id int)');
+  await client.query('insert into made values (1)');
+  await client.query('commit');
+  assert.deepEqual(await rows('select id from made'), [{ id: 1 }]);
+  await client.query('drop table made');
   await client.end();
 });

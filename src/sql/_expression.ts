@@ -2,7 +2,7 @@
 import type { FuncCall, Node, TypeName } from '@pgsql/types';
 import { judgeCall, judgeField } from './_functions.ts';
 import type { Place } from './_place.ts';
-import { findUserOperators, nameOf } from './_resolve.ts';
+import { checkDefinitions, findUserOperators, nameOf } from './_resolve.ts';
 import { record, resolveColumn, resolveStar } from './_scope.ts';
 import { as, kindOf, onlyKnown, strings, Undecidable, type Bodies, type Kind } from './_tree.ts';
 import type { Routine } from './catalogue.ts';
@@ -261,6 +261,7 @@ function useType(type: TypeName | undefined, place: Place): void {
   if (type === undefined) return;
   onlyKnown('type', type, ['names', 'setof', 'typmods', 'typemod', 'arrayBounds']);
   const name = strings(type.names).at(-1) ?? '';
+  checkDefinitions(place.walk.names, name);
   for (const cast of place.walk.names.catalogue.casts.get(name) ?? []) {
     place.walk.collector.changesNames();
     place.walk.collector.calls(cast.function, true);

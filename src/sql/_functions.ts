@@ -1,7 +1,15 @@
 /** What it takes to call a function. Closed by default: PostgreSQL's own must be known to be harmless, others need `call`. */
 import type { Node } from '@pgsql/types';
 import type { Collector } from './_collector.ts';
-import { findRelation, findRoutines, nameOf, parseNameText, routinesCalled, type QualifiedName } from './_resolve.ts';
+import {
+  checkDefinitions,
+  findRelation,
+  findRoutines,
+  nameOf,
+  parseNameText,
+  routinesCalled,
+  type QualifiedName,
+} from './_resolve.ts';
 import { judgeSetting } from './_settings.ts';
 import { as, stringLiteral, Undecidable } from './_tree.ts';
 import type { Routine } from './catalogue.ts';
@@ -73,6 +81,7 @@ export function judgeCall(call: Call): readonly Routine[] {
  * a function would need is needed, unless it is one of PostgreSQL's own harmless ones.
  */
 export function judgeField(call: Pick<Call, 'names' | 'collector'>, name: string, value: Node | undefined): void {
+  checkDefinitions(call.names, name);
   const routines = call.names.catalogue.routines.has(name) ? routinesCalled(call.names, { name }, 1) : [];
   for (const routine of routines) {
     if (routine.builtin && isHarmless(routine) && !sequenceActions.has(name)) continue;

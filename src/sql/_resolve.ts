@@ -26,8 +26,14 @@ const pathIsUnknown =
   'the search path may have changed since the server was last asked, so `NAME` may be something else; write its schema';
 
 /** Temporary objects live in the first schema of that kind on the path; everybody may call it `pg_temp`. */
-function temporarySchema(names: Names | UnknownNames): string | undefined {
+export function temporarySchema(names: Names | UnknownNames): string | undefined {
   return 'unknownPath' in names ? undefined : names.searchPath.find((schema) => /^pg_temp_\d+$/.test(schema));
+}
+
+/** INVARIANT 7: a name that was given to another object a moment ago isn't looked up in what was read before that. */
+export function checkDefinitions(names: Names | UnknownNames, what: string): void {
+  if ('unknownDefinitions' in names && names.unknownDefinitions === true)
+    throw new Undecidable(`definitions have changed just before it, so \`${what}\` may be something else`);
 }
 
 function checkDatabase(catalogue: Catalogue, name: QualifiedName): void {
@@ -38,6 +44,7 @@ function checkDatabase(catalogue: Catalogue, name: QualifiedName): void {
 
 export function findRelation(names: Names | UnknownNames, wanted: QualifiedName): Relation {
   const { catalogue } = names;
+  checkDefinitions(names, writtenName(wanted));
   checkDatabase(catalogue, wanted);
   const missing = (): Undecidable =>
     new Undecidable(`relation \`${writtenName(wanted)}\` does not exist`, {
@@ -81,6 +88,7 @@ export function findRoutines(names: Names | UnknownNames, wanted: QualifiedName,
 
 /** The same; empty when there is none. */
 export function routinesCalled(names: Names | UnknownNames, wanted: QualifiedName, argumentCount: number): Routine[] {
+  checkDefinitions(names, writtenName(wanted));
   checkDatabase(names.catalogue, wanted);
   const schema = wanted.schema === 'pg_temp' ? temporarySchema(names) : wanted.schema;
   const named = names.catalogue.routines.get(wanted.name) ?? [];
@@ -94,6 +102,7 @@ export function routinesCalled(names: Names | UnknownNames, wanted: QualifiedNam
 
 /** Operators by that name whose function somebody wrote; empty for PostgreSQL's own. */
 export function findUserOperators(names: Names | UnknownNames, wanted: QualifiedName): readonly UserOperator[] {
+  checkDefinitions(names, writtenName(wanted));
   const named = names.catalogue.operators.get(wanted.name);
   if (named === undefined) return [];
   return named.filter(({ schema }) => (wanted.schema === undefined ? onPath(names, schema) : schema === wanted.schema));

@@ -375,9 +375,15 @@ describe('a statement is `other`, with a reason', () => {
 
 describe('INVARIANT 7: judged is what the server will see', () => {
   test('a second statement in the same string is judged on its own', () => {
-    const found = statements('select 1; /* x */ drop table orders -- y\n; delete from public.payments;;');
-    assert.deepEqual(found.map(needs), [[], [ddl], ['delete on public.payments']]);
+    const found = statements('select 1; /* x */ truncate orders -- y\n; delete from public.payments;;');
+    assert.deepEqual(found.map(needs), [[], ['truncate on public.orders'], ['delete on public.payments']]);
     assert.deepEqual(found.map(({ text }) => text).slice(2), ['delete from public.payments']);
+  });
+
+  test('after a definition in the same string nothing is looked up in the definitions before it', () => {
+    const [, ...after] = statements('drop table orders; delete from public.payments; select 1 + 1; select 1; rollback');
+    assert.deepEqual(after.map(needs), [[other], [other], [], []]);
+    assert.match(after[0]?.because ?? '', /definitions have changed/);
   });
 
   test('texts are cut at bytes, not at characters', () => {

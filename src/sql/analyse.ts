@@ -10,8 +10,10 @@ import type { Node } from '@pgsql/types';
 import { createCollector } from './_collector.ts';
 import { parseCallText, statementOfCall, type CallByOid } from './call-by-oid.ts';
 import type { Place, Walk } from './_place.ts';
+import { temporarySchema } from './_resolve.ts';
 import { Undecidable } from './_tree.ts';
 import { commitsWithin, tagOf, walkQuery, walkStatement, type Walked } from './_utility.ts';
+import { relationKey } from './catalogue.ts';
 import type { Names, UnknownNames } from './names.ts';
 import {
   otherNeed,
@@ -42,6 +44,7 @@ export function analyse(parser: Parser, text: string, names: Names | UnknownName
   const statements: StatementAnalysis[] = [];
   const prepared = new Map(names.prepared);
   const endsChangeNames = 'unknownPath' in names || (names.changedInTransaction ?? true);
+  let unknownDefinitions = 'unknownDefinitions' in names && names.unknownDefinitions === true;
   let now: Names | UnknownNames = { ...names, prepared };
   for (const { node, text: own } of parsed.statements) {
     const statement = analyseStatement(parser, node, own, now);
@@ -49,9 +52,11 @@ export function analyse(parser: Parser, text: string, names: Names | UnknownName
     if (statement.prepares !== undefined) prepared.set(statement.prepares.name, statement.prepares.text);
     if (statement.deallocates === 'all') prepared.clear();
     else if (statement.deallocates !== undefined) prepared.delete(statement.deallocates.name);
+    // INVARIANT 7: what stands after a definition in the same string is not judged by the definitions before it.
+    unknownDefinitions ||= statement.needs.some(({ action }) => action === 'ddl');
     // INVARIANT 7: what stands after `set search_path` in the same string is not judged by the old path.
     if (statement.mayChangeNames || (statement.endsTransaction && endsChangeNames)) {
-      now = { unknownPath: true, catalogue: names.catalogue, prepared };
+      now = { unknownPath: true, unknownDefinitions, catalogue: names.catalogue, prepared };
     }
   }
   return { kind: 'statements', statements };
@@ -122,7 +127,7 @@ function analyseStatement(parser: Parser, node: Node, text: string, names: Names
     text,
     tag: walked.tag,
     class: collector.isDangerous() ? 'dangerous' : (walked.class ?? classOf(needs)),
-    needs,
+    needs: needs.filter((need) => !isOwnTemporary(need, names)),
     hasWhere: collector.hasWhere(),
     functions: collector.functions(),
     copy: walked.copy,
@@ -138,6 +143,16 @@ function analyseStatement(parser: Parser, node: Node, text: string, names: Names
     ...(walked.fetches === undefined ? {} : { fetches: walked.fetches }),
     ...(walked.deallocates === undefined ? {} : { deallocates: walked.deallocates }),
   };
+}
+
+/**
+ * A temporary table of this very session: to make it was judged, and so was what is put into it. Nobody's role could name
+ * it. Views and foreign tables lead elsewhere, and must be named.
+ */
+function isOwnTemporary({ object }: Need, names: Names | UnknownNames): boolean {
+  if (object.kind !== 'table' || temporarySchema(names) !== object.schema) return false;
+  const kind = names.catalogue.relations.get(relationKey(object.schema, object.name))?.kind;
+  return kind === 'table' || kind === 'sequence' || kind === 'partitioned table';
 }
 
 function classOf(needs: readonly Need[]): StatementClass {

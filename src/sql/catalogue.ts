@@ -144,6 +144,15 @@ select pg_catalog.json_build_object(
 export const namesQuery =
   'select pg_catalog.array_to_json(pg_catalog.current_schemas(true))::pg_catalog.text, current_user::pg_catalog.text';
 
+/**
+ * One row: what `namesQuery` answers, the isolation level, and the catalogue, for a session that has changed definitions in a
+ * transaction that is open. Nobody else sees those. What others have changed meanwhile is seen as the session's own
+ * statements would see it, which holds only for `read committed`; and only when nothing stands before `pg_catalog` on the
+ * path is what the query calls PostgreSQL's own.
+ */
+export const ownCatalogueQuery = `select pg_catalog.array_to_json(pg_catalog.current_schemas(true))::pg_catalog.text,
+  current_user::pg_catalog.text, pg_catalog.current_setting('transaction_isolation'), (${catalogueQuery.replace(/^\n/, '')})`;
+
 type RelationRow = readonly [
   schema: string,
   name: string,

@@ -18,6 +18,8 @@ export type Names = {
 /** The path may have changed and the server has not been asked: an unqualified name of a relation can't be judged. */
 export type UnknownNames = {
   readonly unknownPath: true;
+  /** Definitions may have changed since the catalogue was read: nothing at all can be looked up in it. */
+  readonly unknownDefinitions?: boolean;
   readonly catalogue: Catalogue;
   readonly prepared?: ReadonlyMap<string, string>;
 };

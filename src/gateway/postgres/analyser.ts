@@ -8,7 +8,7 @@ export type Analyser = AsyncDisposable & {
   /** Throws when the worker failed or took too long: the caller denies then. */
   readonly analyse: (
     text: string,
-    snapshot: Snapshot,
+    snapshot: Pick<Snapshot, 'version' | 'json'> & { readonly resource: string },
     names: AskedNames,
     prepared: readonly (readonly [string, string])[],
   ) => Promise<Analysis>;

@@ -25,13 +25,13 @@ import {
 } from '#wire/postgres/frontend.ts';
 import { encodeErrorResponse } from '#wire/postgres/backend.ts';
 import { callText } from '#sql/call-by-oid.ts';
-import { namesQuery } from '#sql/catalogue.ts';
+import { namesQuery, ownCatalogueQuery } from '#sql/catalogue.ts';
 import { firstUserOid, typeText, type TypeShape } from '#sql/type-by-oid.ts';
 import type { Protocol, RecordedParameter } from '../records.ts';
 import type { Portal, Prepared, Run } from './exchange.ts';
 import { dependsOnPrepared, isCacheable, lookUp, type Allowed, type Book, type Denied, type Verdict } from './judge.ts';
 import type { LedgerEntry } from './ledger.ts';
-import { currentBook, noteForwarded, type Link } from './link.ts';
+import { currentBook, hasOwnDefinitions, noteForwarded, type Link } from './link.ts';
 import type { Outbox } from './outbox.ts';
 import { recordParameters } from './recorded-parameters.ts';
 
@@ -72,6 +72,8 @@ export class ClientMessages {
   /** The earliest judgement of one that is no longer in there. */
   #cursorsForgottenAt: number | undefined;
   readonly #shapes = new Map<number, TypeShape | undefined>();
+  /** Since the last Sync or Query. */
+  #hasExecuted = false;
   #copyRun: Run | undefined;
   /** A statement that may ask for COPY data, and hasn't said yet. */
   #copyAwaited: Run | undefined;
@@ -142,6 +144,7 @@ export class ClientMessages {
         decodeEmpty(body);
         link.isSkipping = false;
         link.segment += 1;
+        this.#hasExecuted = false;
         link.exchange.push({ kind: 'sync' });
         return pass;
       case frontend.flush:
@@ -223,6 +226,7 @@ export class ClientMessages {
     link.statements.remove('');
     link.portals.remove('');
     link.exchange.push({ kind: 'query', run });
+    this.#hasExecuted = false;
     if (verdict.takesCopyData) this.#copyAwaited = run;
     noteForwarded(link, verdict);
     return pass;
@@ -244,6 +248,7 @@ export class ClientMessages {
     this.hasRecords = true;
     link.segment += 1;
     link.exchange.push({ kind: 'query', run });
+    this.#hasExecuted = false;
     noteForwarded(link, verdict);
     return pass;
   }
@@ -365,6 +370,7 @@ export class ClientMessages {
     const run = link.exchange.begin('extended', prepared.text, verdict, parameters, names);
     this.hasRecords = true;
     link.exchange.push({ kind: 'execute', run });
+    this.#hasExecuted = true;
     if (verdict.takesCopyData) this.#copyAwaited = run;
     noteForwarded(link, verdict);
     return pass;
@@ -503,7 +509,9 @@ export class ClientMessages {
     if (verdict === undefined) {
       const { session, statements } = link;
       const prepared = () => [...statements.settled()].map(([name, value]) => [name, value.text] as const);
-      void link.judge.judge({ session, names: link.names.asked, text, prepared }).then((given) => {
+      const names = link.names.asked;
+      const own = hasOwnDefinitions(names) ? book : undefined;
+      void link.judge.judge({ session, names, book: own, text, prepared }).then((given) => {
         this.#answer = { text, book, verdict: given };
         this.#resume();
       });
@@ -541,7 +549,10 @@ export class ClientMessages {
 
   #canAskNames(): boolean {
     const { exchange, status, names } = this.#link;
-    return exchange.isEmpty && status !== 'E' && names.failures < 3;
+    // Our question is a simple query: it would commit what a pipeline has done before its Sync.
+    const wouldCommit = this.#hasExecuted && status === 'I';
+    const isAsked = this.#link.ownDefinitions === 'asked';
+    return exchange.isEmpty && status !== 'E' && names.failures < 3 && !isAsked && !wouldCommit;
   }
 
   /** Whether what is on its way ends with a ReadyForQuery, so that waiting for it makes sense. */
@@ -559,7 +570,10 @@ export class ClientMessages {
   askNames(): void {
     this.#link.exchange.push({ kind: 'names', answer: undefined });
     this.waitsForAnswer = true;
-    this.#outbox.send(encodeQuery(namesQuery));
+    // INVARIANT 7: what the session has defined in an open transaction nobody else sees.
+    const hasOwn = this.#link.ownDefinitions !== 'unchanged';
+    if (hasOwn) this.#link.ownDefinitions = 'asked';
+    this.#outbox.send(encodeQuery(hasOwn ? ownCatalogueQuery : namesQuery));
   }
 
   #tooLong(protocol: Protocol, rest: number): Step {

@@ -14,8 +14,13 @@ export type AskedNames =
       readonly searchPath: readonly string[];
       readonly user: string;
       readonly changedInTransaction: boolean;
+      /** What the session itself sees in a transaction in which it has changed definitions; otherwise the target's. */
+      readonly definitions?: Definitions | undefined;
     }
-  | { readonly kind: 'unknown' };
+  /** `definitionsChanged`: by the session, in the open transaction; so the target's catalogue doesn't hold for it. */
+  | { readonly kind: 'unknown'; readonly definitionsChanged?: boolean };
+
+export type Definitions = { readonly version: string; readonly json: string };
 
 export type WorkerAsk =
   | { readonly kind: 'catalogue'; readonly version: string; readonly json: string }
@@ -45,7 +50,12 @@ if (port !== null) {
     const { names } = ask;
     const analysis =
       names.kind === 'unknown'
-        ? analyse(parser, ask.text, { unknownPath: true, catalogue, prepared })
+        ? analyse(parser, ask.text, {
+            unknownPath: true,
+            unknownDefinitions: names.definitionsChanged === true,
+            catalogue,
+            prepared,
+          })
         : analyse(parser, ask.text, {
             catalogue,
             searchPath: names.searchPath,

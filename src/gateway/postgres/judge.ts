@@ -86,6 +86,8 @@ export type JudgeAsk = {
   readonly session: AuthorizedSession;
   readonly names: AskedNames;
   readonly text: string;
+  /** Where the verdict goes, when nobody else may use it. */
+  readonly book?: Book | undefined;
   /** The session's prepared statements, for `execute name`. */
   readonly prepared: () => readonly (readonly [string, string])[];
 };
@@ -145,7 +147,7 @@ export function createJudge(context: {
     const { text, names } = ask;
     const { resource } = ask.session.role;
     const run = () => hub.analyse({ resource, text, names, prepared: dependsOnPrepared(text) ? ask.prepared() : [] });
-    if (!isCacheable(text)) return run();
+    if (!isCacheable(text) || hasOwnDefinitions(names)) return run();
     const cache = getOrMake(analyses, `${resource} ${namesKey(names)}`, () => new Map<string, Promise<Analysis>>());
     const analysis = await remember(cache, text, run);
     // What names something unknown is asked again: it may be made meanwhile.
@@ -218,7 +220,7 @@ export function createJudge(context: {
         // What names something unknown is asked again: it may have been made meanwhile.
         const isFinal = verdict.kind === 'allow' || verdict.isFinal;
         if (generation === before && isFinal && isCacheable(ask.text)) {
-          const { verdicts, forms } = bookOf(ask.session, ask.names);
+          const { verdicts, forms } = ask.book ?? bookOf(ask.session, ask.names);
           if (verdicts.size >= maxBookTexts) dropOldest(verdicts);
           verdicts.set(ask.text, verdict);
           // A refusal quotes the text.
@@ -379,8 +381,14 @@ export const dependsOnPrepared = (text: string): boolean => /execute|deallocate/
 /** Whether a final verdict on the text is found in the book the next time. */
 export const isCacheable = (text: string): boolean => text.length <= maxCachedText && !dependsOnPrepared(text);
 
+const hasOwnDefinitions = (names: AskedNames): boolean => names.kind === 'known' && names.definitions !== undefined;
+
 const namesKey = (names: AskedNames): string =>
-  names.kind === 'unknown' ? '?' : JSON.stringify([names.searchPath, names.user, names.changedInTransaction]);
+  names.kind === 'unknown'
+    ? names.definitionsChanged === true
+      ? '?!'
+      : '?'
+    : JSON.stringify([names.searchPath, names.user, names.changedInTransaction]);
 
 function getOrMake<K, V>(map: Map<K, V>, key: K, make: () => V): V {
   const known = map.get(key);

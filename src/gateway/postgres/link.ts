@@ -44,6 +44,11 @@ export type Link = {
   isSkipping: boolean;
   /** Grows with each Sync and Query that is forwarded. */
   segment: number;
+  /**
+   * The session has changed definitions in a transaction that may be open. `asked`: what the session itself sees of them is
+   * being asked for, or can't be had.
+   */
+  ownDefinitions: 'unchanged' | 'changed' | 'asked';
   /** Some definition may have changed: the catalogue is loaded anew before the next statement is judged. */
   isCatalogueStale: boolean;
   bytesIn: number;
@@ -67,16 +72,28 @@ export type NamesState = {
 };
 
 export const unknownNames: AskedNames = { kind: 'unknown' };
+const unknownDefinitions: AskedNames = { kind: 'unknown', definitionsChanged: true };
 
 /** The book for the names as they are now; another one after anything has changed that verdicts depend on. */
 export function currentBook(link: Link): Book {
   const { names, judge } = link;
   const generation = judge.generation();
   if (names.book === undefined || names.generation !== generation) {
-    names.book = judge.book(link.session, names.asked);
+    names.book = hasOwnDefinitions(names.asked)
+      ? { verdicts: new Map(), forms: new Map(), names: names.asked }
+      : judge.book(link.session, names.asked);
     names.generation = generation;
   }
   return names.book;
+}
+
+export const hasOwnDefinitions = (asked: AskedNames): boolean =>
+  asked.kind === 'known' && asked.definitions !== undefined;
+
+/** Nothing that was known of names holds; while the session has definitions of its own, nothing of the target's either. */
+export function namesAreUnknown(link: Link): void {
+  if (link.ownDefinitions === 'asked') link.ownDefinitions = 'changed';
+  namesBecome(link, link.ownDefinitions === 'unchanged' ? unknownNames : unknownDefinitions);
 }
 
 export function namesBecome(link: Link, asked: AskedNames): void {
@@ -89,9 +106,9 @@ export function noteForwarded(
   link: Link,
   verdict: { readonly changesNames: boolean; readonly endsTransaction: boolean; readonly changesCatalogue: boolean },
 ): void {
-  if (verdict.changesCatalogue) link.isCatalogueStale = true;
-  if (verdict.changesNames || (verdict.endsTransaction && link.names.changedInTransaction)) {
-    if (verdict.changesNames) link.names.changedInTransaction = true;
-    if (link.names.asked.kind === 'known') namesBecome(link, unknownNames);
-  }
+  const { names } = link;
+  if (verdict.changesCatalogue) link.ownDefinitions = 'changed';
+  if (verdict.changesNames) names.changedInTransaction = true;
+  const mayGoBack = verdict.endsTransaction && (names.changedInTransaction || link.ownDefinitions !== 'unchanged');
+  if (verdict.changesCatalogue || verdict.changesNames || mayGoBack) namesAreUnknown(link);
 }

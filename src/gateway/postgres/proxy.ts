@@ -162,6 +162,7 @@ export function startProxy(options: {
     isCopyIn: false,
     isSkipping: false,
     segment: 1,
+    ownDefinitions: 'unchanged',
     isCatalogueStale: false,
     bytesIn: 0,
     bytesOut: 0,

@@ -3,6 +3,7 @@
  * something. Taken out of the stream are the answers to our own question about names, and put in place of the server's
  * error is ours where a message was refused.
  */
+import { hash } from 'node:crypto';
 import { frameLengthAt, headerLength, MessageReader, ProtocolViolation } from '#wire/postgres/bytes.ts';
 import {
   backend,
@@ -18,7 +19,8 @@ import {
 } from '#wire/postgres/backend.ts';
 import type { ClientSide } from './client-side.ts';
 import type { Outcome, Pending, Prepared, Run } from './exchange.ts';
-import { namesBecome, unknownNames, type Link } from './link.ts';
+import type { Definitions } from './judge-worker.ts';
+import { namesAreUnknown, namesBecome, unknownNames, type Link } from './link.ts';
 import { Notifications } from './notifications.ts';
 
 const pass = 0;
@@ -29,6 +31,7 @@ type Step = typeof pass | typeof swallow | typeof replace | typeof wait;
 
 /** Messages that are looked into are whole before they go on; a longer one is none that we know. */
 const maxWhole = 4 << 20;
+const maxOwnCatalogue = 64 << 20;
 /** Severity and code come first, then the message. */
 const enoughOfError = 65_536;
 
@@ -143,7 +146,9 @@ export class TargetSide {
           this.#passing = length;
           continue;
         }
-        if (length > maxWhole) throw new ProtocolViolation(`message type ${type} is too long`);
+        // What the session sees of the catalogue is as long as there are definitions.
+        if (length > (head?.kind === 'names' ? maxOwnCatalogue : maxWhole))
+          throw new ProtocolViolation(`message type ${type} is too long`);
         break;
       }
       const step = this.#message(type, new MessageReader(buffer, at + headerLength, at + length));
@@ -370,6 +375,12 @@ export class TargetSide {
     if (head.kind === 'names') this.#namesAnswered(head.answer);
     if (status === 'I') {
       link.portals.clearSettled();
+      if (link.ownDefinitions !== 'unchanged' && exchange.isEmpty) {
+        // Committed, so that others see them, or gone.
+        link.ownDefinitions = 'unchanged';
+        link.isCatalogueStale = true;
+        namesAreUnknown(link);
+      }
       // The end of a transaction may have taken back what was set in it. What is on its way may set it again.
       if (names.changedInTransaction && exchange.isEmpty) {
         names.changedInTransaction = false;
@@ -390,8 +401,23 @@ export class TargetSide {
     link.names.failures = 0;
     if (names.user !== link.databaseRole)
       return link.end('target_closed', 'sallyport: the session does not run as its role');
-    namesBecome(link, { kind: 'known', ...names, changedInTransaction: link.names.changedInTransaction });
+    const definitions = link.ownDefinitions === 'unchanged' ? undefined : ownDefinitionsOf(names.searchPath, answer);
+    // It can't be had: until the end of the transaction nothing is looked up.
+    if (link.ownDefinitions !== 'unchanged' && definitions === undefined) return;
+    const { changedInTransaction } = link.names;
+    namesBecome(link, { kind: 'known', ...names, changedInTransaction, definitions });
   }
+}
+
+/** What `ownCatalogueQuery` answers behind the names, where it is what it says: see there. */
+function ownDefinitionsOf(
+  searchPath: readonly string[],
+  answer: readonly (string | null)[] | undefined,
+): Definitions | undefined {
+  const [, , isolation, json] = answer ?? [];
+  const first = searchPath.find((schema) => !/^pg_temp_\d+$/.test(schema));
+  if (isolation !== 'read committed' || first !== 'pg_catalog' || typeof json !== 'string') return undefined;
+  return { version: `own ${hash('sha256', json, 'hex')}`, json };
 }
 
 /** What `namesQuery` answers. */
