@@ -54,6 +54,8 @@ test('INVARIANT 1: a role listens and notifies on the channels that it names, an
   await other.query('begin');
   await other.query(`select pg_notify('jobs', 'two')`);
   await other.query('rollback');
+  // The same statement but for the value.
+  await assert.rejects(other.query(`select pg_notify('secrets', 'two')`), { code: '42501' });
   await other.query(`select pg_notify('jobs'::text, $1)`, ['three']);
   await client.query('listen "Odd ""Name"""');
   await client.query(`notify "Odd ""Name""", 'four'`);
