@@ -3,7 +3,7 @@
  * been measured is kept after each table, so that a run which fails or is stopped half-way has written what it had.
  *
  *   npm run bench                        everything, about twelve minutes
- *   npm run bench -- --quick             two minutes, rough
+ *   npm run bench -- --quick             a few minutes, rough
  *   npm run bench -- --only statements   some parts; the other tables stay as they are
  *   npm run bench -- --json              one document with every figure on standard output
  *   npm run bench -- --no-write          no file is touched

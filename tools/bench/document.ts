@@ -136,7 +136,7 @@ export function documentText(results: Results): string {
 }
 
 const intro = `\`npm run bench\` measures and writes this file; \`npm run bench -- --json\` prints every figure as one document
-(\`docs/performance.json\` holds the same). \`--quick\` takes two minutes and is rough, \`--only NAME…\` measures some parts
+(\`docs/performance.json\` holds the same). \`--quick\` takes a few minutes and is rough, \`--only NAME…\` measures some parts
 and leaves the other tables as they are, \`--no-write\` only prints.
 
 How it is measured: a machine that others use as well changes its speed by a factor of two or three within minutes, so runs one after

@@ -27,7 +27,7 @@ export const bulk: Part = {
     for (const tls of [false, true]) {
       const { opened, close } = await openWays(world, tls, 1);
       try {
-        const rounds = world.quick ? 3 : 7;
+        const rounds = world.quick ? 2 : 5;
         world.say(`bulk${tls ? ' with TLS' : ''}, ${rounds} rounds`);
         const speeds = new Map<string, number[]>();
         const note = (what: string, way: Way, speed: number) => {

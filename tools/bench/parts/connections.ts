@@ -18,7 +18,7 @@ export const connections: Part = {
       digits: 0,
       columns: ways,
     });
-    const rounds = world.quick ? 2 : 4;
+    const rounds = world.quick ? 2 : 3;
     for (const tls of [false, true]) {
       const end = tls ? '-tls' : '';
       world.say(`connections${tls ? ' with TLS' : ''}`);
@@ -81,7 +81,7 @@ export const connectTime: Part = {
     for (const tls of [false, true]) {
       const opened = await Promise.all(world.ways.map(async (way) => (await world.way(way, tls)).address));
       for (const address of opened) await load.call('connects', { addresses: [address, address], atOnce: 1 });
-      const count = world.quick ? 10 : 40;
+      const count = world.quick ? 8 : 30;
       world.say(`connect-time${tls ? ' with TLS' : ''}, ${count} each`);
       const took = await load.call('paced', { addresses: opened, everyMs: 100 * opened.length, count });
       for (const [i, way] of world.ways.entries())

@@ -101,7 +101,7 @@ export const statements: Part = {
         for (const row of rows.filter((one) => one.tls === tls)) {
           const name = nameOf(row);
           if (world.quick && !inQuickRun.has(name)) continue;
-          const cycles = Math.round((weighty.has(name) ? 60 : 24) / (world.quick ? 3 : 1));
+          const cycles = Math.round((weighty.has(name) ? 60 : 20) / (world.quick ? 3 : 1));
           world.say(`statements: ${name}, ${cycles} cycles`);
           const measured = await load.call('slices', {
             mode: row.mode,
