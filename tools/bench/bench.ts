@@ -90,31 +90,46 @@ function save(): void {
 
 const hasEngines = readFileSync(join(root, 'src/gateway/gateway.ts'), 'utf8').includes('readonly threads?:');
 let isStopping = false;
-const world = openWorld({ quick: options.quick, say, hasEngines });
+const newWorld = () => openWorld({ quick: options.quick, say, hasEngines });
+let world = newWorld();
+/** Nothing that is measured takes as long; whatever does hangs. */
+const longestPartMs = 9 * 60_000;
 const stop = async (): Promise<void> => {
   if (isStopping) return;
   isStopping = true;
   say('ending what was started');
   await Promise.resolve(world[Symbol.asyncDispose]()).catch((error: unknown) => console.error(error));
 };
+// A promise that a dead child leaves behind is not the end of the others.
+process.on('unhandledRejection', (error) =>
+  say(`left behind: ${error instanceof Error ? error.message : String(error)}`),
+);
 for (const signal of ['SIGINT', 'SIGTERM'] as const)
   process.once(signal, () => {
     say('stopped; what has been measured is kept');
     void stop().then(() => process.exit(130));
   });
 
+function within(ms: number, work: Promise<void>): Promise<void> {
+  const late = Promise.withResolvers<never>();
+  const timer = setTimeout(() => late.reject(new Error(`it took longer than ${ms / 60_000} minutes`)), ms);
+  return Promise.race([work, late.promise]).finally(() => clearTimeout(timer));
+}
+
 for (const part of chosen) {
   if (isStopping) break;
   ran.push(part.name);
   say(`${part.name}`);
+  let isBroken = false;
   const failed = (what: string, error: unknown): void => {
     if (isStopping) return;
+    isBroken = true;
     failures[what] = error instanceof Error ? (error.stack ?? error.message) : String(error);
     say(`${what}: ${failures[what]}`);
   };
   try {
     if (part === chosen[0]) versions['PostgreSQL'] = (await world.target()).version;
-    await part.run(world, {
+    const running = part.run(world, {
       table: (table) => {
         tables[table.name] = { ...table, commit, date, quick: options.quick };
         save();
@@ -125,10 +140,17 @@ for (const part of chosen) {
       },
       failed,
     });
+    await within(longestPartMs, running);
   } catch (error) {
     failed(part.name, error);
   }
   save();
+  // What has failed may have left anything behind: the next part gets everything anew.
+  if (isBroken && !isStopping) {
+    say('starting over for what is left');
+    await Promise.resolve(world[Symbol.asyncDispose]()).catch((error: unknown) => console.error(error));
+    world = newWorld();
+  }
 }
 await stop();
 
