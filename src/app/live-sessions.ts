@@ -30,21 +30,30 @@ export async function liveSessions(
     .where('id', 'in', [...new Set(rows.map((row) => row.principal))])
     .where('state', '=', 'active')
     .execute();
-  const roles = ctx.policy.configuration?.resources.flatMap((resource) => resource.roles) ?? [];
+  const roles = new Map(
+    (ctx.policy.configuration?.resources ?? []).flatMap((resource) => resource.roles.map((role) => [role.name, role])),
+  );
+  const principals = new Map(people.map((one) => [one.id, one]));
+  // Thousands of sessions come from few grants and addresses: each of these is judged once.
+  const judged = new Map<string, boolean>();
   return rows.flatMap((row) => {
     const grant = grantOf(row);
-    const person = people.find((candidate) => candidate.id === row.principal);
-    const role = roles.find((candidate) => candidate.name === row.role);
+    const person = principals.get(row.principal);
+    const role = roles.get(row.role);
     if (person === undefined || role === undefined || !isLive(grant, now)) return [];
-    const decision = ctx.policy.decide({
-      action: 'connect',
-      principal: principalOf(person),
-      now,
-      grant: { id: grant.id, principal: grant.principal, role: grant.role },
-      // How it is encrypted can't change on the way, and was judged when it was opened.
-      client: { address: row.client_address, tls: true },
-    });
-    return decision.kind === 'allow' ? [{ session: row.session, deadline: grant.endsAt, role }] : [];
+    const key = `${grant.id} ${row.client_address}`;
+    const mayGoOn =
+      judged.get(key) ??
+      ctx.policy.decide({
+        action: 'connect',
+        principal: principalOf(person),
+        now,
+        grant: { id: grant.id, principal: grant.principal, role: grant.role },
+        // How it is encrypted can't change on the way, and was judged when it was opened.
+        client: { address: row.client_address, tls: true },
+      }).kind === 'allow';
+    judged.set(key, mayGoOn);
+    return mayGoOn ? [{ session: row.session, deadline: grant.endsAt, role }] : [];
   });
 }
 
