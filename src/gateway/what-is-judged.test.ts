@@ -1,6 +1,32 @@
 /**
  * INVARIANT 7: what is judged is what the server will run. Each case is a way to make one text mean two things. The target
  * here would let every session read everything, so that nothing but the gateway stands between a session and `secret`.
+ *
+ * Which defence holds which case: with it taken out the case was seen to fail.
+ *
+ * `set` and `set_config` of search_path make names unknown: set in the session, by set_config, prepared under one path
+ * a function of somebody's own makes names unknown: by a function of somebody
+ * what stands behind such a statement in a string is judged without a path: in the same string
+ * the path is asked for when the session begins: by login, by database
+ * `commit` and `rollback` make names unknown: taken back by a savepoint
+ * names are compared as they are: quoted and folded names
+ * a function, and a view, is what the role must name: a function is …, a view is …, a temporary view
+ * `role` and `session_authorization` are no settings for a session: set role …
+ * the user comes with the answer about the path: a function that sets role
+ * client_encoding, and standard_conforming_strings, as a setting: the cases named so
+ * the same two, as the server reports them: a function that sets …
+ * standard_conforming_strings is set at the start: strings of the database
+ * a prepared statement is judged again under other names: prepared under one path
+ * what `execute` runs is walked each time: prepare and execute in SQL
+ * a message must be used up: a NUL
+ * the catalogue is read anew after the session's own definitions: of the session's own that stands before another
+ * while those are open it isn't looked into: in the transaction in which it was made, what is taken back by a savepoint
+ * nor behind them in the same string: a definition earlier in the same string
+ * the session's own view of it is taken under read committed only: a transaction that does not see …
+ * and only when PostgreSQL's own operators are first: operators of somebody
+ * of temporary objects only tables need nothing: a temporary view
+ *
+ * Comments and strings that end elsewhere are the parser's own, and have no defence of ours to take out.
  */
 import assert from 'node:assert/strict';
 import { tmpdir } from 'node:os';
