@@ -80,7 +80,7 @@ export class Client {
 const derived = new Map<string, Promise<ScramClientKeys>>();
 function keysFor(login: Login): (salt: Buffer, iterations: number) => Promise<ScramClientKeys> {
   return (salt, iterations) => {
-    const key = `${login.user} ${salt.toString('base64')} ${iterations}`;
+    const key = `${login.user} ${login.password} ${salt.toString('base64')} ${iterations}`;
     const known = derived.get(key) ?? deriveScramKeys(login.password, salt, iterations);
     derived.set(key, known);
     return known;

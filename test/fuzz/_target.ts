@@ -49,7 +49,8 @@ export async function startFuzzTarget(real: TestTarget): Promise<FuzzTarget> {
   type Kept = { executed: Executed[]; told: string[]; broken: string | undefined; closed: Promise<void> };
   const kept = new Map<string, Kept>();
   const spoilers = new Map<string, Spoiler>();
-  const verifiers = new Map<string, string>();
+  const verifiers = new Map<string, Promise<string>>();
+  const roles = new Map<string, Promise<string>>();
   const sockets = new Set<Socket>();
   let cancels = 0;
 
@@ -71,16 +72,27 @@ export async function startFuzzTarget(real: TestTarget): Promise<FuzzTarget> {
     from.once('close', () => raw.destroy());
   };
 
-  const verifierOf = async (user: string): Promise<string> => {
-    const known = verifiers.get(user);
-    if (known !== undefined) return known;
-    const rows = (await real.query('select rolpassword as verifier from pg_authid where rolname = $1', [user])) as {
-      verifier: string;
-    }[];
-    const verifier = rows[0]?.verifier ?? '';
-    verifiers.set(user, verifier);
-    return verifier;
+  /** One question at a time: sessions come in crowds, and the server has only so many connections. */
+  let last: Promise<unknown> = Promise.resolve();
+  const ask = (text: string, value: string): Promise<string> => {
+    const asked = last.then(() => real.query(text, [value])) as Promise<{ answer: string }[]>;
+    last = asked.catch(() => {});
+    return asked.then((rows) => rows[0]?.answer ?? '');
   };
+  const remembered = (cache: Map<string, Promise<string>>, user: string, text: string): Promise<string> => {
+    const known = cache.get(user) ?? ask(text, user);
+    cache.set(user, known);
+    return known;
+  };
+  const verifierOf = (user: string) =>
+    remembered(verifiers, user, 'select rolpassword as answer from pg_authid where rolname = $1');
+  const roleOf = (user: string) =>
+    remembered(
+      roles,
+      user,
+      `select g.rolname as answer from pg_auth_members m join pg_roles g on g.oid = m.roleid
+       join pg_roles u on u.oid = m.member where u.rolname = $1`,
+    );
 
   const serve = async (socket: Socket) => {
     let buffer: Buffer = Buffer.alloc(0);
@@ -186,20 +198,6 @@ export async function startFuzzTarget(real: TestTarget): Promise<FuzzTarget> {
       record.told.push(...model.told.splice(0));
       if (model.hasLeft) socket.end();
     }
-  };
-
-  const roles = new Map<string, string>();
-  const roleOf = async (user: string): Promise<string> => {
-    const known = roles.get(user);
-    if (known !== undefined) return known;
-    const rows = (await real.query(
-      `select g.rolname as role from pg_auth_members m join pg_roles g on g.oid = m.roleid join pg_roles u on u.oid = m.member
-       where u.rolname = $1`,
-      [user],
-    )) as { role: string }[];
-    const role = rows[0]?.role ?? '';
-    roles.set(user, role);
-    return role;
   };
 
   const server = createServer((socket) => {

@@ -19,6 +19,7 @@ import { HandshakeReader } from './handshake-reader.ts';
 import { openSession, type OpenContext } from './open-session.ts';
 import { readStartup } from './startup-parameters.ts';
 import { isLoopback } from './target-address.ts';
+import { createWaiting, networkOf } from './waiting.ts';
 
 export type ListenOptions = {
   readonly host: string;
@@ -26,11 +27,15 @@ export type ListenOptions = {
   readonly port: number;
   /** Read again for each handshake, so that a renewed certificate is used without a restart. Undefined: no TLS here. */
   readonly tls?: () => SecureContextOptions | undefined;
+  /** From the first byte of a connection to the last of its sign-in, TLS and SCRAM included. */
   readonly handshakeMs?: number;
+  /** At the door at once; an address is one of IPv4, or a /64 of IPv6. Who comes then takes the place of the longest waiting. */
   readonly maxHandshakesPerAddress?: number;
   readonly maxHandshakes?: number;
-  /** Wrong passwords from one address within a minute, after which it is turned away for that minute. */
+  /** Wrong passwords from one address within a minute, after which each of them waits for its refusal. */
   readonly maxFailuresPerMinute?: number;
+  /** How long. Right passwords don't wait: others may share the address of who guesses. */
+  readonly refuseAfterMs?: number;
   /** Others listen on the same port: the kernel shares connections out among them. */
   readonly reusePort?: boolean;
 };
@@ -58,10 +63,12 @@ export async function listen(options: ListenOptions, context: OpenContext): Prom
     maxHandshakesPerAddress = 200,
     maxHandshakes = 2000,
     maxFailuresPerMinute = 20,
+    refuseAfterMs = 3000,
   } = options;
   const { events, clock } = context;
   const failures = new Map<string, { count: number; since: number }>();
   const door = openDoor(context.door, context.engine, { perAddress: maxHandshakesPerAddress, all: maxHandshakes });
+  const waiting = createWaiting();
   const sockets = new Set<Socket>();
   let isStopping = false;
 
@@ -100,42 +107,40 @@ export async function listen(options: ListenOptions, context: OpenContext): Prom
     socket.setKeepAlive(true, 60_000);
     sockets.add(socket);
     socket.once('close', () => sockets.delete(socket));
-    const failedTooOften = !isStopping && hasFailedTooOften(address);
-    const over = isStopping || failedTooOften ? undefined : door.enter(address);
-    if (over === undefined) {
-      const because: RefusedWhy = isStopping
-        ? 'stopping'
-        : failedTooOften
-          ? 'too_many_failures'
-          : 'too_many_handshakes';
-      events.connectionRefused(because, address);
-      // Before any byte was read: a client shows it, whatever it was about to say.
-      const message = `sallyport: too many ${because === 'too_many_failures' ? 'failed sign-ins' : 'connections'}`;
-      socket.end(
-        encodeErrorResponse({ severity: 'FATAL', sqlState: '53300', message, hint: 'Try again in a minute.' }),
-      );
-      setTimeout(() => socket.destroy(), 1000).unref();
-      return;
-    }
+    const network = networkOf(address);
+    const enter = () => door.enter(network) ?? (waiting.evictFor(network) ? door.enter(network) : undefined);
+    const leave = isStopping ? undefined : enter();
+    if (leave === undefined) return turnAway(socket, isStopping ? 'stopping' : 'too_many_handshakes', address);
     context.reached?.('socket_accepted');
     const deadline = new AbortController();
     const timer = setTimeout(() => deadline.abort(), handshakeMs);
-    greet(socket, address, deadline.signal).then(
+    let isEvicted = false;
+    let isOver = false;
+    const over = () => {
+      clearTimeout(timer);
+      proven();
+      if (!isOver) leave();
+      isOver = true;
+    };
+    const proven = waiting.add(network, () => {
+      isEvicted = true;
+      over();
+      turnAway(socket, 'too_many_handshakes', address);
+      deadline.abort();
+    });
+    greet(socket, address, { signal: deadline.signal, proven }).then(
       (outcome) => {
-        clearTimeout(timer);
         over();
         // The supervisor has it now.
         if (outcome === 'opened') sockets.delete(socket);
-        if (outcome === 'wrong_password') context.hub.signInFailed(address);
-        if (outcome !== 'opened' && outcome !== 'cancelled') {
-          events.connectionRefused(outcome, address);
-          // Our last words are on their way; who doesn't take them loses the socket.
-          setTimeout(() => socket.destroy(), 2000).unref();
-        }
+        if (isEvicted || outcome === 'opened' || outcome === 'cancelled') return;
+        events.connectionRefused(outcome, address);
+        // Our last words are on their way; who doesn't take them loses the socket.
+        setTimeout(() => socket.destroy(), 2000).unref();
       },
       (error: unknown) => {
-        clearTimeout(timer);
         over();
+        if (isEvicted) return;
         events.connectionRefused('handshake_failed', address);
         if (!(error instanceof ProtocolViolation) && !deadline.signal.aborted && !socket.destroyed)
           events.fault('connection could not be opened', error);
@@ -144,11 +149,27 @@ export async function listen(options: ListenOptions, context: OpenContext): Prom
     );
   };
 
+  /** Said in the clear, as far as anything can be said yet: to a client in the middle of TLS it is no more than an end. */
+  const turnAway = (socket: Socket, because: RefusedWhy, address: string) => {
+    events.connectionRefused(because, address);
+    const message = 'sallyport: too many connections';
+    socket.end(encodeErrorResponse({ severity: 'FATAL', sqlState: '53300', message, hint: 'Try again in a minute.' }));
+    setTimeout(() => socket.destroy(), 1000).unref();
+  };
+
+  /** What a wrong password has to wait for. Whoever has gone meanwhile keeps their place at the door until then. */
+  const refused = async (address: string): Promise<'wrong_password' | 'too_many_failures'> => {
+    context.hub.signInFailed(address);
+    if (!hasFailedTooOften(networkOf(address))) return 'wrong_password';
+    await new Promise((resolve) => setTimeout(resolve, refuseAfterMs));
+    return 'too_many_failures';
+  };
+
   /** Start-up packets, until one asks for a session; TLS on the way. */
   const greet = async (
     plain: Socket,
     address: string,
-    signal: AbortSignal,
+    { signal, proven }: { readonly signal: AbortSignal; readonly proven: () => void },
   ): Promise<RefusedWhy | 'opened' | 'cancelled'> => {
     let socket = plain;
     let reader = new HandshakeReader(socket, signal);
@@ -237,6 +258,8 @@ export async function listen(options: ListenOptions, context: OpenContext): Prom
           binding,
           address,
           port: plain.remotePort ?? 0,
+          proven,
+          refused: () => refused(address),
         },
         context,
       );
@@ -256,7 +279,7 @@ export async function listen(options: ListenOptions, context: OpenContext): Prom
   return {
     port: (server.address() as AddressInfo).port,
     host: options.host,
-    noteFailure,
+    noteFailure: (address) => noteFailure(networkOf(address)),
     async [Symbol.asyncDispose]() {
       isStopping = true;
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));

@@ -67,6 +67,10 @@ export type Arrival = {
   readonly binding: Buffer | undefined;
   readonly address: string;
   readonly port: number;
+  /** A password was right or wrong: the door need not be kept for who says nothing any more. */
+  readonly proven: () => void;
+  /** A wrong password waits for its refusal as long as this; resolves with what it is called. */
+  readonly refused: () => Promise<Extract<RefusedWhy, 'wrong_password' | 'too_many_failures'>>;
 };
 
 /** How long the target may take from dial to ready. */
@@ -76,7 +80,10 @@ const openTimeoutMs = 15_000;
 export async function openSession(
   arrival: Arrival,
   context: OpenContext,
-): Promise<'opened' | Extract<RefusedWhy, 'wrong_password' | 'not_authorized' | 'target_failed' | 'journal_failed'>> {
+): Promise<
+  | 'opened'
+  | Extract<RefusedWhy, 'wrong_password' | 'too_many_failures' | 'not_authorized' | 'target_failed' | 'journal_failed'>
+> {
   const { socket, reader, startup } = arrival;
   const { hub, journal } = context;
   const startedAt = performance.now();
@@ -85,9 +92,11 @@ export async function openSession(
     socket.end(encodeErrorResponse({ severity: 'FATAL', sqlState, message, ...(hint === undefined ? {} : { hint }) }));
 
   const who = await authenticate({ user: startup.user, reader, send, binding: arrival.binding }, context);
+  arrival.proven();
   if (who.kind === 'refused') {
+    const because = await arrival.refused();
     refuse('28P01', `password authentication failed for user "${startup.user}"`);
-    return 'wrong_password';
+    return because;
   }
   context.reached?.('password_proven');
   if (journal.state === 'failed') {
