@@ -21,7 +21,7 @@ import type { Limits } from './postgres/link.ts';
 import { listen, type ListenOptions } from './postgres/listener.ts';
 import type { Login } from './postgres/provision.ts';
 import type { Recorder } from './recorder.ts';
-import { createSupervisor, type Which } from './supervisor.ts';
+import { createSupervisor, type Supervisor, type Which } from './supervisor.ts';
 import type { Timers } from './timers.ts';
 
 /** What an engine asks for. Every function may throw: the engine then denies, and never allows. */
@@ -136,8 +136,7 @@ export async function startEngine(options: EngineOptions): Promise<Engine> {
       case 'policy_changed':
         return judge.policyChanged(change.policyVersion);
       case 'principal_changed':
-        if (supervisor.sessions().some((session) => session.principal.id === change.principal)) judge.forgetDecisions();
-        return;
+        return judge.forgetDecisionsFor(change.principal);
       case 'resource_changed':
         return judge.catalogueChanged();
       case 'missed':
@@ -164,6 +163,14 @@ export async function startEngine(options: EngineOptions): Promise<Engine> {
   // INVARIANT 6: what can't be recorded isn't done.
   const failing = recorder.whenFailed(() => cutOrTell('all', 'journal_failed'));
 
+  // INVARIANT 4: who was being let in while all others were cut goes with them.
+  const admit: Supervisor['admit'] = (entry) => {
+    const admitted = supervisor.admit(entry);
+    const { id } = entry.session;
+    if (isStopping) cutOrTell({ session: id }, 'gateway_stopped');
+    else if (isLost) cutOrTell({ session: id }, 'control_plane_lost');
+    return admitted;
+  };
   const openWhenHeard: Hub['openSession'] = (ask) =>
     isLost
       ? Promise.resolve({ kind: 'refused', message: 'sallyport: the gateway has lost the control plane' })
@@ -174,7 +181,7 @@ export async function startEngine(options: EngineOptions): Promise<Engine> {
     hub: { ...hub, openSession: openWhenHeard },
     journal: recorder.journal,
     judge,
-    supervisor,
+    supervisor: { ...supervisor, admit },
     cancels,
     engine: options.engine,
     door: options.door,

@@ -6,6 +6,7 @@ import { createJudge, lookUp } from './judge.ts';
 import type { AskedNames } from './judge-worker.ts';
 
 const session = {
+  principal: { id: 'usr_test' },
   id: 'ses_1',
   grant: 'gra_1',
   policyVersion: 'v1',

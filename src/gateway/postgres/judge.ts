@@ -6,7 +6,7 @@
  *
  * INVARIANT 1: whatever goes wrong on the way, a fault of the worker, the catalogue or the control plane, is a denial.
  */
-import type { GrantId, ResourceName } from '#core/ids.ts';
+import type { GrantId, PrincipalId, ResourceName } from '#core/ids.ts';
 import { isReadOnly } from '#core/role.ts';
 import type { AuthorizedSession } from '#core/session.ts';
 import { literalFree } from '#sql/literal-free.ts';
@@ -103,6 +103,8 @@ export type Judge = {
   readonly policyChanged: (version: string) => void;
   /** What was decided may be decided otherwise now, by the same policies. */
   readonly forgetDecisions: () => void;
+  /** The same for what concerns that person. It may be kept although no session of theirs is open: it is by grant. */
+  readonly forgetDecisionsFor: (principal: PrincipalId) => void;
   readonly catalogueChanged: () => void;
   /** Loads the target's catalogue anew before anything else is judged by it. Never throws. */
   readonly reloadCatalogue: (resource: ResourceName) => Promise<void>;
@@ -124,6 +126,8 @@ export function createJudge(context: {
   const books = new Map<GrantId, Map<string, Book>>();
   const decisions = new Map<GrantId, Map<string, Promise<StatementDecision>>>();
   const analyses = new Map<string, Map<string, Promise<Analysis>>>();
+  /** For whom something was decided that may still be kept. */
+  const decidedFor = new Set<PrincipalId>();
 
   const nextGeneration = () => {
     generation += 1;
@@ -134,6 +138,7 @@ export function createJudge(context: {
   const forgetDecisions = () => {
     decidedAnew += 1;
     decisions.clear();
+    decidedFor.clear();
     nextGeneration();
   };
 
@@ -171,6 +176,7 @@ export function createJudge(context: {
         functions: statement.functions,
       },
     };
+    decidedFor.add(session.principal.id);
     const cache = getOrMake(decisions, session.grant, () => new Map<string, Promise<StatementDecision>>());
     const key = JSON.stringify([ask.needs, ask.context]);
     return remember(cache, key, async () => {
@@ -249,6 +255,9 @@ export function createJudge(context: {
       forgetDecisions();
     },
     forgetDecisions,
+    forgetDecisionsFor(principal) {
+      if (decidedFor.has(principal)) forgetDecisions();
+    },
     catalogueChanged: nextGeneration,
     async reloadCatalogue(resource) {
       try {

@@ -78,6 +78,8 @@ const unknownDefinitions: AskedNames = { kind: 'unknown', definitionsChanged: tr
 export function currentBook(link: Link): Book {
   const { names, judge } = link;
   const generation = judge.generation();
+  // INVARIANT 7: what the session sees of definitions is what it was told when it asked. Others may have defined more.
+  if (names.generation !== generation && hasOwnDefinitions(names.asked)) namesAreUnknown(link);
   if (names.book === undefined || names.generation !== generation) {
     names.book = hasOwnDefinitions(names.asked)
       ? { verdicts: new Map(), forms: new Map(), names: names.asked }
