@@ -86,3 +86,16 @@ test('a refusal is known for its own text only, and so is what has effects by it
     assert.equal(look(4), undefined, JSON.stringify(more));
   }
 });
+
+test('INVARIANT 7: sessions of one grant whose role was declared anew in between have nothing in common', async () => {
+  const { judge, state } = makeJudge();
+  state.more = { needs: [], class: 'session', mayLeaveReadOnly: true };
+  const text = 'set transaction read write';
+  const permissions = { tables: [], functions: [{ schema: 'public', name: 'f' }] };
+  const before = { ...session, role: { ...session.role, permissions } } as unknown as AuthorizedSession;
+  const verdict = await judge.judge({ session: before, names, text, prepared: () => [] });
+  assert.equal(verdict.kind, 'allow');
+  assert.equal(lookUp(judge.book(before, names), text), verdict);
+  assert.equal(lookUp(judge.book(session, names), text), undefined);
+  assert.equal((await judge.judge({ session, names, text, prepared: () => [] })).kind, 'deny');
+});

@@ -144,7 +144,9 @@ export function createJudge(context: {
 
   const bookOf = (session: AuthorizedSession, names: AskedNames): Book => {
     const ofGrant = getOrMake(books, session.grant, () => new Map<string, Book>());
-    return getOrMake(ofGrant, namesKey(names), () => ({ verdicts: new Map(), forms: new Map(), names }));
+    // A role that was declared anew is another for those who come after.
+    const key = `${isReadOnly(session.role) ? 'read-only ' : ''}${namesKey(names)}`;
+    return getOrMake(ofGrant, key, () => ({ verdicts: new Map(), forms: new Map(), names }));
   };
 
   // By the catalogue as it is: when that changes the generation does, and nothing of this is kept.
