@@ -14,7 +14,9 @@ import { writeEntry } from './write-entry.ts';
 export async function endOrphanedSessions(
   ctx: AppContext,
   gateway: string,
-  which: { readonly openedBefore: Instant } | { readonly sessions: readonly SessionId[] },
+  which:
+    | { readonly openedBefore: Instant; readonly except?: readonly SessionId[] }
+    | { readonly sessions: readonly SessionId[] },
 ): Promise<number> {
   if ('sessions' in which && which.sessions.length === 0) return 0;
   return await transaction(ctx.db, async (trx) => {
@@ -24,11 +26,13 @@ export async function endOrphanedSessions(
       .where('gateway', '=', gateway)
       .where('ended_at', 'is', null)
       .forUpdate();
-    const rows = await (
+    const found = await (
       'sessions' in which
         ? theirs.where('id', 'in', which.sessions)
         : theirs.where('opened_at', '<', which.openedBefore)
     ).execute();
+    const alive = new Set('sessions' in which ? [] : which.except);
+    const rows = found.filter(({ id }) => !alive.has(id));
     for (const row of rows) {
       const entry = await writeEntry(ctx, trx, {
         kind: 'session.ended',

@@ -120,6 +120,8 @@ test('the sessions of a gateway that died are ended once, with what they were on
   const opened = await session(app, ada, await active(app, ada, bob));
   app.clock.move(minutes(1));
   assert.equal(await endOrphanedSessions(app.ctx, 'gw_another', { openedBefore: app.clock.now() }), 0);
+  const alive = { openedBefore: app.clock.now(), except: [opened.id] };
+  assert.equal(await endOrphanedSessions(app.ctx, 'gw_test', alive), 0);
   assert.equal(await endOrphanedSessions(app.ctx, 'gw_test', { openedBefore: app.clock.now() }), 1);
   assert.equal(await endOrphanedSessions(app.ctx, 'gw_test', { openedBefore: app.clock.now() }), 0);
   assert.deepEqual(await entriesOf(app, { session: opened.id, resource: 'orders' }), [

@@ -54,11 +54,13 @@ export type ControlPlane = {
 
   /**
    * Ends, in the record, sessions that went down with what held them: those of the gateway that were opened before then, or
-   * the ones named. Asked when the journal they wrote to has been taken in. Answers how many.
+   * the ones named; `except` are alive. Asked when the journal they wrote to has been taken in. Answers how many.
    */
   readonly endOrphans: (
     gatewayId: string,
-    which: { readonly openedBefore: Instant } | { readonly sessions: readonly SessionId[] },
+    which:
+      | { readonly openedBefore: Instant; readonly except?: readonly SessionId[] }
+      | { readonly sessions: readonly SessionId[] },
   ) => Promise<number>;
 
   /** How to reach a registered resource as its administrator. Undefined: not registered, nothing is dialled (INVARIANT 11). */

@@ -10,6 +10,7 @@ import type { GrantId, Random, ResourceName, SessionId } from '#core/ids.ts';
 import type { Clock, Instant } from '#core/instant.ts';
 import { steadyClock } from '#core/steady-clock.ts';
 import type { Analysis } from '#sql/needs.ts';
+import { orAway } from './control-plane-away.ts';
 import type { ControlPlane, EndReason, GatewayChange, TargetRoute } from './control-plane.ts';
 import type { DoorCounts } from './door.ts';
 import type { GatewayEvents } from './events.ts';
@@ -171,14 +172,13 @@ export async function startEngine(options: EngineOptions): Promise<Engine> {
     else if (isLost) cutOrTell({ session: id }, 'control_plane_lost');
     return admitted;
   };
-  const openWhenHeard: Hub['openSession'] = (ask) =>
-    isLost
-      ? Promise.resolve({ kind: 'refused', message: 'sallyport: the gateway has lost the control plane' })
-      : hub.openSession(ask);
+  const away = () => Promise.reject(new Error('nothing was heard of it for too long'));
+  const openWhenHeard: Hub['openSession'] = (ask) => orAway(isLost ? away() : hub.openSession(ask));
+  const findWhenHeard: Hub['findCredential'] = (user) => orAway(isLost ? away() : hub.findCredential(user), 8000);
 
   const cancels = createCancelRegistry({ random, engine: options.engine, elsewhere: hub.cancelElsewhere });
   const listener = await listen(options.listen, {
-    hub: { ...hub, openSession: openWhenHeard },
+    hub: { ...hub, openSession: openWhenHeard, findCredential: findWhenHeard },
     journal: recorder.journal,
     judge,
     supervisor: { ...supervisor, admit },

@@ -42,6 +42,7 @@ export type RefusedWhy =
   | 'not_authorized'
   | 'target_failed'
   | 'journal_failed'
+  | 'control_plane_away'
   | 'stopping';
 
 const nothing = (): void => {};

@@ -7,7 +7,7 @@
  * its two sides move the bytes, `postgres/judge.ts` decides, `journal.ts` writes down, `supervisor.ts` cuts.
  */
 import type { GrantId, Random, ResourceName, SessionId } from '#core/ids.ts';
-import type { Clock, Instant } from '#core/instant.ts';
+import { after, seconds, type Clock, type Instant } from '#core/instant.ts';
 import type { AuthorizedSession } from '#core/session.ts';
 import { steadyClock } from '#core/steady-clock.ts';
 import type { ControlPlane, GatewayChange, TargetAccess, TargetRoute } from './control-plane.ts';
@@ -78,6 +78,8 @@ export type Gateway = {
 };
 
 const beatMs = 1000;
+/** After this a session that could not be opened has been, or never will be. */
+const doubtMs = seconds(60);
 /** How long a drain goes on, whoever still waits for it. */
 const drainMs = 60_000;
 
@@ -157,6 +159,8 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const deaths = new Map<number, number>();
   /** Sessions that went down with an engine and that the record shows open. */
   const orphans = new Map<number, SessionId[]>();
+  /** When an engine was last told that a session could not be opened, which isn't certain. */
+  const doubtful = new Map<number, Instant>();
   const startedAt = clock.now();
   let isStopping = false;
   const background = new Set<Promise<unknown>>();
@@ -195,7 +199,11 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
       if (recorder.journal.state === 'failed')
         return { kind: 'refused', message: 'sallyport: the gateway can not record what is done' };
       const life = deaths.get(engine);
-      const answer = await controlPlane.openSession(ask);
+      const answer = await controlPlane.openSession(ask).catch((error: unknown) => {
+        // It may have happened all the same: then the record shows a session open that nobody holds.
+        doubtful.set(engine, clock.now());
+        throw error;
+      });
       if (answer.kind !== 'opened') return answer;
       const { session } = answer;
       // The engine that asked is gone, and nobody will ever end what was opened for it.
@@ -331,6 +339,16 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     orphans.set(engine, [...(orphans.get(engine) ?? []), ...gone.map(({ session }) => session.id)]);
   };
   const endOrphans = async (): Promise<void> => {
+    for (const [engine, since] of doubtful) {
+      const id = engines?.idOf(engine);
+      const until = after(since, doubtMs);
+      if (id === undefined || clock.now() < until) continue;
+      const except = [...held.values()].filter((one) => one.engine === engine).map(({ session }) => session.id);
+      // What has ended meanwhile says so itself.
+      await engines?.drain(10_000);
+      await controlPlane.endOrphans(id, { openedBefore: until, except });
+      if (doubtful.get(engine) === since) doubtful.delete(engine);
+    }
     for (const [engine, sessions] of orphans) {
       const id = engines?.idOf(engine);
       if (id === undefined || sessions.length === 0) continue;

@@ -51,6 +51,8 @@ export function openDatabase(address: DatabaseAddress, options: DatabaseOptions 
     ...clientConfig(address, options.applicationName ?? 'sallyport'),
     max: options.connections ?? 10,
     statement_timeout: statementTimeoutMs,
+    // The server's own limit comes first; this one is for a server, or a way to it, that has gone silent.
+    query_timeout: statementTimeoutMs + 5_000,
     // A lock is waited for less long than a statement may run, so that the error says which of them it was.
     lock_timeout: Math.max(1, Math.floor(statementTimeoutMs / 2)),
     idle_in_transaction_session_timeout: 60_000,

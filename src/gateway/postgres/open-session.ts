@@ -15,6 +15,7 @@ import {
   encodeParameterStatus,
   encodeReadyForQuery,
 } from '#wire/postgres/backend.ts';
+import { ControlPlaneAway } from '../control-plane-away.ts';
 import type { EndReason } from '../control-plane.ts';
 import type { DoorCounts } from '../door.ts';
 import type { Hub } from '../engine.ts';
@@ -82,7 +83,15 @@ export async function openSession(
   context: OpenContext,
 ): Promise<
   | 'opened'
-  | Extract<RefusedWhy, 'wrong_password' | 'too_many_failures' | 'not_authorized' | 'target_failed' | 'journal_failed'>
+  | Extract<
+      RefusedWhy,
+      | 'wrong_password'
+      | 'too_many_failures'
+      | 'not_authorized'
+      | 'target_failed'
+      | 'journal_failed'
+      | 'control_plane_away'
+    >
 > {
   const { socket, reader, startup } = arrival;
   const { hub, journal } = context;
@@ -91,7 +100,23 @@ export async function openSession(
   const refuse = (sqlState: string, message: string, hint?: string) =>
     socket.end(encodeErrorResponse({ severity: 'FATAL', sqlState, message, ...(hint === undefined ? {} : { hint }) }));
 
-  const who = await authenticate({ user: startup.user, reader, send, binding: arrival.binding }, context);
+  const orRefused = async <T>(asked: Promise<T>): Promise<T | undefined> => {
+    try {
+      return await asked;
+    } catch (error) {
+      if (!(error instanceof ControlPlaneAway)) throw error;
+      context.events.fault('nobody can come in', error);
+      refuse(
+        '57P03',
+        'sallyport: the gateway has lost the control plane, so it opens no sessions',
+        'Try again in a while.',
+      );
+      return undefined;
+    }
+  };
+
+  const who = await orRefused(authenticate({ user: startup.user, reader, send, binding: arrival.binding }, context));
+  if (who === undefined) return 'control_plane_away';
   arrival.proven();
   if (who.kind === 'refused') {
     const because = await arrival.refused();
@@ -103,7 +128,7 @@ export async function openSession(
     refuse('53100', 'sallyport: the gateway can not record what is done, so it opens no sessions');
     return 'journal_failed';
   }
-  const answer = await hub.openSession({
+  const opened = hub.openSession({
     credential: who.credential,
     client: {
       address: arrival.address,
@@ -114,6 +139,8 @@ export async function openSession(
     database: startup.database,
     gatewayId: context.gatewayId,
   });
+  const answer = await orRefused(opened);
+  if (answer === undefined) return 'control_plane_away';
   if (answer.kind === 'refused') {
     refuse('28000', answer.message, answer.hint);
     return 'not_authorized';
