@@ -45,6 +45,7 @@ const counts: Record<string, number> = {};
 const count = (what: string): void => void (counts[what] = (counts[what] ?? 0) + 1);
 const surprises: string[] = [];
 
+type Complaint = { readonly message: string; readonly cause?: Complaint };
 type Sample = Record<(typeof columns)[number], number>;
 const columns = [
   'rss MB',
@@ -339,6 +340,15 @@ async function soak(): Promise<boolean> {
   for (const [what, n] of Object.entries(counts).toSorted(([a], [b]) => (a < b ? -1 : 1))) row(what, '', String(n));
   row('log', '', `${report.entries} entries, ${report.ok ? 'whole' : 'broken'}`);
   for (const fault of faults) console.log(`✖ ${fault}`);
+  // What the product itself has complained of.
+  const complaints = new Map<string, number>();
+  for (const line of product.said().split('\n')) {
+    if (!/^\{"level":[456]0/.test(line)) continue;
+    const { msg, err } = JSON.parse(line) as { readonly msg: string; readonly err?: Complaint };
+    const what = [msg, err?.message, err?.cause?.message, err?.cause?.cause?.message].filter(Boolean).join(' ← ');
+    complaints.set(what, (complaints.get(what) ?? 0) + 1);
+  }
+  for (const [what, n] of complaints) console.log(`complained ${n} times: ${what}`);
   if (options.json !== undefined)
     writeFileSync(
       options.json,
