@@ -1,7 +1,7 @@
 /**
  * The store is away. The gateway goes on for its grace with what is decided already, cuts then, lets nobody in, keeps what it
- * has recorded, and ships it once when the store is back. What happens in ten minutes of it is in gateway.test.ts and
- * journal.test.ts, where timers are the test's own.
+ * has recorded, and ships it once when the store is back. What happens in ten minutes of it is in
+ * gateway/long-outage.test.ts, where timers are the test's own.
  */
 import assert from 'node:assert/strict';
 import { readFileSync, writeFileSync } from 'node:fs';
