@@ -56,7 +56,14 @@ export const driverNeeds: readonly DriverNeed[] = [
   pythonModule('psycopg 2', 'psycopg2', 'python3-psycopg2'),
   pythonModule('ODBC', 'pyodbc', 'python3-pyodbc', 'odbc-postgresql'),
   { driver: 'pgcli', programs: ['pgcli'], why: 'tools work unchanged', debian: ['pgcli'] },
-  { driver: 'pgbench', programs: ['pgbench'], why: 'tools work unchanged', debian: ['postgresql'] },
+  {
+    driver: 'pgbench',
+    programs: ['pgbench'],
+    // Debian's client package brings a wrapper of that name, and the program comes with the server.
+    probe: ['pgbench', '--version'],
+    why: 'tools work unchanged',
+    debian: ['postgresql'],
+  },
   {
     driver: 'pgjdbc',
     programs: ['java'],
@@ -163,7 +170,8 @@ export function meetNeeds(say: (line: string) => void, ask: { readonly drivers: 
   if (missing.length > 0 && mayInstall && missing.every(({ variable }) => !isNamed(variable))) {
     const packages = packagesFor(missing);
     say(`installing by apt-get: ${packages.join(', ')}`);
-    const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
+    // In the first run level Debian starts no services: what a package brings along must not begin to listen.
+    const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive', RUNLEVEL: '1' };
     for (const args of [
       ['update', '-qq'],
       ['install', '-qq', '-y', '--no-install-recommends', '-o', 'DPkg::Lock::Timeout=300', ...packages],

@@ -22,10 +22,20 @@ export function floatText(value: number, precision: 'single' | 'double'): string
 
 function singleText(value: number): string {
   for (let digits = 0; digits < 8; digits += 1) {
-    const text = value.toExponential(digits);
+    const text = halfToEven(value, digits);
     if (Math.fround(Number(text)) === value) return text.replace(/\.?0*e/, 'e');
   }
   return value.toExponential(8);
+}
+
+/** `toExponential` takes the larger of two that are as near; the server takes the even one. */
+function halfToEven(value: number, digits: number): string {
+  const text = value.toExponential(digits);
+  const [mantissa = '', exponent = ''] = value.toExponential(20).split('e');
+  const [whole = '', fraction = ''] = mantissa.split('.');
+  if (!/^50*$/.test(fraction.slice(digits))) return text;
+  const below = digits === 0 ? whole : `${whole}.${fraction.slice(0, digits)}`;
+  return /[02468]$/.test(below) ? `${below}e${exponent}` : text;
 }
 
 /** Base 10,000 digits, weight of the first, sign, display scale (numeric_send). */

@@ -75,7 +75,8 @@ const types: Readonly<Record<string, Samples>> = {
   float4: {
     oid: oids.float4,
     values: fc.float().map(String),
-    always: ['-0', 'NaN', 'Infinity', '-Infinity', '1e6', '123456', '0.0001', '0.00001'],
+    // The last lies in the middle between two of the shortest texts for it.
+    always: ['-0', 'NaN', 'Infinity', '-Infinity', '1e6', '123456', '0.0001', '0.00001', '2052015.25'],
     isFloat: true,
   },
   float8: {
