@@ -261,6 +261,7 @@ function mergedColumns(join: JoinExpr, left: From, right: From, place: Place): C
     });
     const columns = found.flat();
     record(collector, columns);
-    return { name, reads: columns.flatMap(({ reads }) => reads) };
+    // They are recorded: whoever reads the merged column reads nothing more, however many joins there are around it.
+    return { name, reads: [] };
   });
 }

@@ -150,6 +150,7 @@ function knownSettingName(select: SelectStmt, items: readonly Item[]): string | 
 
 /** As in PostgreSQL. Stars of stars would grow without end otherwise. */
 const mostResults = 1664;
+const tooMany = () => new Undecidable(`it has a result of more than ${mostResults} columns`);
 
 /** A select list or a returning list: reads what it names, and says what its columns are called. */
 export function walkTargets(nodes: readonly Node[] | undefined, place: Place): { names: string[]; opaque: boolean } {
@@ -158,16 +159,17 @@ export function walkTargets(nodes: readonly Node[] | undefined, place: Place): {
   for (const node of nodes ?? []) {
     const target = as(node, 'ResTarget');
     if (target === undefined) throw new Undecidable('its list of results contains something that is not known here');
-    if (names.length > mostResults) throw new Undecidable(`it has a result of more than ${mostResults} columns`);
     onlyKnown('list of results', target, ['name', 'val']);
     const fields = as(target.val, 'ColumnRef')?.fields;
     if (as(fields?.at(-1), 'A_Star') !== undefined) {
       const star = resolveStar(place.scope, strings(fields?.slice(0, -1)), place.walk.names.catalogue.database);
       record(place.walk.collector, star.columns);
+      if (names.length + star.columns.length > mostResults) throw tooMany();
       names.push(...star.columns.map(({ name }) => name));
       opaque ||= star.opaque;
       continue;
     }
+    if (names.length >= mostResults) throw tooMany();
     walkExpression(target.val, place);
     const name = target.name ?? columnName(target.val);
     const expands = as(as(target.val, 'A_Indirection')?.indirection?.at(-1), 'A_Star') !== undefined;

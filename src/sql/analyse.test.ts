@@ -492,11 +492,17 @@ test('INVARIANT 1: too long, too deep, or a failing parser is `other`', () => {
 
 test('a hostile text can not make the analysis grow without end', () => {
   const doubled = Array.from({ length: 40 }, (_, i) => `a${i + 1} as (select *, * from a${i})`).join(', ');
+  const squared = Array.from({ length: 13 }, (_, i) => `a${i + 1} as (select * from a${i} x, a${i} y)`).join(', ');
+  const stars = Array.from({ length: 300 }, () => 'select * from a13').join(' union all ');
   const joined = `select 1 from orders${' cross join orders'.repeat(5_000)}`;
   const using = `select id from orders${' natural join payments'.repeat(1_500)}`;
   // The processor's time and not the clock's: other tests run beside this one.
   const starting = process.cpuUsage();
-  for (const text of [`with a0 as (select * from orders), ${doubled} select * from a40`, joined]) {
+  for (const text of [
+    `with a0 as (select * from orders), ${doubled} select * from a40`,
+    `with a0 as (select * from orders), ${squared} ${stars}`,
+    joined,
+  ]) {
     assert.deepEqual(needs(only(text)), [other]);
   }
   assert.equal(statements(using).length, 1);

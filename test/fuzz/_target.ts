@@ -6,6 +6,7 @@
 import { randomBytes } from 'node:crypto';
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import { connect as connectTls } from 'node:tls';
+import pg from 'pg';
 import type { TestTarget } from '#test/support/postgres.ts';
 import {
   encodeAuthenticationOk,
@@ -41,18 +42,17 @@ export type FuzzTarget = AsyncDisposable & {
   readonly seen: (name: string) => Seen | undefined;
   readonly forget: (name: string) => void;
   readonly spoil: (name: string, spoiler: Spoiler) => void;
-  readonly cancels: () => number;
-  readonly connections: () => number;
+  /** The most connections that the administrator has had at once since the last call. */
+  readonly mostOfAdmin: () => number;
 };
 
 export async function startFuzzTarget(real: TestTarget): Promise<FuzzTarget> {
   type Kept = { executed: Executed[]; told: string[]; broken: string | undefined; closed: Promise<void> };
   const kept = new Map<string, Kept>();
   const spoilers = new Map<string, Spoiler>();
-  const verifiers = new Map<string, Promise<string>>();
-  const roles = new Map<string, Promise<string>>();
   const sockets = new Set<Socket>();
-  let cancels = 0;
+  let admins = 0;
+  let mostAdmins = 0;
 
   /** The bytes so far go first. */
   const passOn = (from: Socket, first: Buffer) => {
@@ -72,26 +72,17 @@ export async function startFuzzTarget(real: TestTarget): Promise<FuzzTarget> {
     from.once('close', () => raw.destroy());
   };
 
-  /** One question at a time: sessions come in crowds, and the server has only so many connections. */
-  let last: Promise<unknown> = Promise.resolve();
-  const ask = (text: string, value: string): Promise<string> => {
-    const asked = last.then(() => real.query(text, [value])) as Promise<{ answer: string }[]>;
-    last = asked.catch(() => {});
-    return asked.then((rows) => rows[0]?.answer ?? '');
-  };
-  const remembered = (cache: Map<string, Promise<string>>, user: string, text: string): Promise<string> => {
-    const known = cache.get(user) ?? ask(text, user);
-    cache.set(user, known);
-    return known;
-  };
-  const verifierOf = (user: string) =>
-    remembered(verifiers, user, 'select rolpassword as answer from pg_authid where rolname = $1');
+  const asking = new pg.Pool({ ...real.server.connection(real.database), max: 2 });
+  asking.on('error', () => {});
+  const ask = async (text: string, value: string): Promise<string> =>
+    (await asking.query<{ answer: string }>(text, [value])).rows[0]?.answer ?? '';
+  // Asked each time: a login that a target has refused is made anew.
+  const verifierOf = (user: string) => ask('select rolpassword as answer from pg_authid where rolname = $1', user);
   const roleOf = (user: string) =>
-    remembered(
-      roles,
-      user,
+    ask(
       `select g.rolname as answer from pg_auth_members m join pg_roles g on g.oid = m.roleid
        join pg_roles u on u.oid = m.member where u.rolname = $1`,
+      user,
     );
 
   const serve = async (socket: Socket) => {
@@ -126,13 +117,15 @@ export async function startFuzzTarget(real: TestTarget): Promise<FuzzTarget> {
     if (packet === undefined) return;
     const startup = decodeStartupPacket(packet);
     if (startup.kind === 'cancel_request') {
-      cancels += 1;
       socket.destroy();
       return;
     }
     if (startup.kind !== 'startup') return void socket.end('N');
     const user = startup.parameters.get('user') ?? '';
     if (user === real.adminUser) {
+      admins += 1;
+      mostAdmins = Math.max(mostAdmins, admins);
+      void closed.then(() => (admins -= 1));
       socket.removeListener('data', onData);
       return passOn(socket, Buffer.concat([packet, buffer]));
     }
@@ -168,8 +161,6 @@ export async function startFuzzTarget(real: TestTarget): Promise<FuzzTarget> {
     if (answer === undefined) return;
     const final = scram.final(answer.subarray(headerLength));
     if (final === undefined) {
-      // Made anew meanwhile.
-      verifiers.delete(user);
       socket.end(encodeErrorResponse({ severity: 'FATAL', sqlState: '28P01', message: 'wrong password' }));
       return;
     }
@@ -216,12 +207,16 @@ export async function startFuzzTarget(real: TestTarget): Promise<FuzzTarget> {
       spoilers.delete(name);
     },
     spoil: (name, spoiler) => void spoilers.set(name, spoiler),
-    cancels: () => cancels,
-    connections: () => sockets.size,
+    mostOfAdmin() {
+      const most = mostAdmins;
+      mostAdmins = admins;
+      return most;
+    },
     async [Symbol.asyncDispose]() {
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
       for (const socket of sockets) socket.destroy();
       await closed;
+      await asking.end();
     },
   };
 }

@@ -105,6 +105,8 @@ async function replay(): Promise<void> {
 }
 
 const batchSeconds = 15;
+/** What the target may lose to its administrator. */
+const mostAdmins = 16;
 
 /** One batch, a few cases at a time. What failed in company is played again alone. */
 async function batch(area: Area<unknown>, batchSeed: number): Promise<void> {
@@ -137,14 +139,24 @@ async function batch(area: Area<unknown>, batchSeed: number): Promise<void> {
   if (bench.gateway().hasEnded()) await bench.renew();
   if (failed.length > 0) {
     // Which of those that ran together it was.
+    console.log(
+      `\nin \`${area.name}\`, seed ${batchSeed}: ${failed[0]?.verdict}\nlooking for the case that does it alone`,
+    );
+    const lookUntil = performance.now() + 90_000;
     const around = list.slice(Math.max(0, next - 2 * area.abreast), next);
     for (const one of [...failed.map((f) => f.one), ...around]) {
+      if (performance.now() > lookUntil) break;
       const verdict = await play(area, one);
       if (verdict !== undefined) return report(area, one, verdict);
     }
     findings += 1;
     console.log(`\nfinding in \`${area.name}\` with seed ${batchSeed}, not seen again alone: ${failed[0]?.verdict}`);
     return;
+  }
+  const admins = bench.target.mostOfAdmin();
+  if (admins > mostAdmins) {
+    findings += 1;
+    console.log(`\nfinding in \`${area.name}\` with seed ${batchSeed}: ${admins} connections of the administrator`);
   }
   const good = await goodClient(bench);
   if (good !== undefined) {

@@ -74,6 +74,8 @@ export type Provisioner = AsyncDisposable & {
 };
 
 const iterations = 4096;
+/** The administrator's connections to a target that refuses logins are opened anew at most this often. */
+const renewAtMostEveryMs = 10_000;
 /** A role that was made true is looked at again after this. */
 const convergeEveryMs = 60_000;
 
@@ -94,7 +96,7 @@ export function createProvisioner(context: {
   readonly reached?: Reached | undefined;
 }): Provisioner {
   const { controlPlane, clock, random, timers, record } = context;
-  const admins = new Map<string, { readonly access: string; readonly admin: Admin }>();
+  const admins = new Map<string, { readonly access: string; readonly admin: Admin; readonly openedAt: number }>();
   const made = new Map<GrantId, Made>();
   const converged = new Map<string, { readonly declared: string; readonly at: number; readonly done: Promise<void> }>();
   const retries = new Set<Disposable>();
@@ -131,7 +133,7 @@ export function createProvisioner(context: {
     if (known?.access === described) return known.admin;
     if (known !== undefined) retire(known.admin);
     const admin = openAdmin(access);
-    admins.set(access.resource, { access: described, admin });
+    admins.set(access.resource, { access: described, admin, openedAt: clock.now() });
     return admin;
   };
 
@@ -300,7 +302,9 @@ export function createProvisioner(context: {
       // It may be another server by now, that has neither login nor role: nothing that is known of it counts.
       converged.clear();
       const before = admins.get(known.resource);
-      if (before !== undefined) retire(before.admin);
+      // Not for each session that fails: those of the retired go on for a while, and a target has only so many.
+      if (before === undefined || clock.now() - before.openedAt < renewAtMostEveryMs) return;
+      retire(before.admin);
       admins.delete(known.resource);
     },
     follow(grant, role) {
