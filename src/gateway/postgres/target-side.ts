@@ -364,6 +364,8 @@ export class TargetSide {
   #ready(status: TransactionStatus, head: Pending | undefined): Step {
     const link = this.#link;
     const { exchange, names } = link;
+    // INVARIANT 6: a query that is over with neither an end nor an error would stay without an outcome.
+    if (head?.kind === 'query' && head.run.command === 0) throw outOfTurn(backend.readyForQuery);
     link.isCopyIn = false;
     link.status = status;
     exchange.transactions.ready(status);
