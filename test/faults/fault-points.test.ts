@@ -126,7 +126,7 @@ for (const point of Object.keys(faultPoints) as FaultPoint[]) {
       // The answer may be lost with the process.
       void product.revoke(credential.grant).catch(() => undefined);
     }
-    const dead = await Promise.race([product.died().then(() => true), sleep(20_000, false, { ref: false })]);
+    const dead = await Promise.race([product.died().then(() => true), sleep(60_000, false, { ref: false })]);
     product.arm(undefined);
     assert.ok(dead, 'the point was not reached');
     await product.start();

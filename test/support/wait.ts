@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { TestTarget } from './postgres.ts';
 
 /** Looks every few milliseconds; fails with what was waited for. */
-export async function until(what: string, holds: () => boolean | Promise<boolean>, withinMs = 20_000): Promise<void> {
+export async function until(what: string, holds: () => boolean | Promise<boolean>, withinMs = 60_000): Promise<void> {
   for (const deadline = performance.now() + withinMs; performance.now() < deadline;) {
     if (await holds()) return;
     await sleep(25);
