@@ -10,7 +10,7 @@
  */
 import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
-import { availableParallelism, cpus, totalmem } from 'node:os';
+import { availableParallelism, cpus, loadavg, totalmem } from 'node:os';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { documentText, goalsText, inOrder, tableText } from './document.ts';
@@ -59,12 +59,15 @@ const versions: Record<string, string> = {
   PgBouncer: bouncer === undefined ? 'not installed: what is compared with it is left out' : versionOf(bouncer),
 };
 const ran: string[] = [];
+/** Of the minute before: on a machine that others use as well the figures say less. */
+const loadBefore = (loadavg()[0] ?? 0).toFixed(1);
 
 const thisRun = (): Results => ({
   date: `${date} UTC`,
   commit,
   command: ['npm run bench', ...process.argv.slice(2)].join(' ').replace('bench --', 'bench -- --'),
   machine: {
+    'load in the minute before': loadBefore,
     processor: `${cpus()[0]?.model.trim() ?? 'unknown'}, ${availableParallelism()} cores`,
     memory: `${Math.round(totalmem() / 2 ** 30)} GiB`,
     system: `${process.platform} ${process.arch}, kernel ${execFileSync('uname', ['-r'], { encoding: 'utf8' }).trim()}`,
