@@ -9,6 +9,7 @@ import { request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import pg from 'pg';
+import { ApiError } from '#contract/client.ts';
 import type { LogEntryView } from '#contract/views.ts';
 import { verifyCopy, type CopyReport } from '#log/verify-copy.ts';
 import { sampleConfigurationText } from '#policy/sample-configuration.ts';
@@ -234,9 +235,18 @@ export async function openProduct(t: Cleanup, options: Options): Promise<Product
       return found;
     },
     async verifyLog() {
-      const lines = String(await administrator.client.exportLog())
-        .trimEnd()
-        .split('\n');
+      let copy = '';
+      // A connection to a store that was killed a moment ago may be found broken by whoever takes it.
+      await until('the log can be exported', async () => {
+        try {
+          copy = String(await administrator.client.exportLog());
+          return true;
+        } catch (error) {
+          if (error instanceof ApiError && error.code === 'unavailable') return false;
+          throw error;
+        }
+      });
+      const lines = copy.trimEnd().split('\n');
       const files = new Map<string, Buffer>();
       for (const line of lines) {
         const { path, data } = JSON.parse(line) as { readonly path?: string; readonly data?: string };
