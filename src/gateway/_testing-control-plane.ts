@@ -101,6 +101,8 @@ export function createTestingControlPlane(context: {
     events: () => records.map(({ event }) => event),
     decisions: () => decided,
     give(handle, role, forMs) {
+      // A grant is of a role that is declared; what isn't is dropped from the target.
+      if (!plane.roles.some(({ name }) => name === role.name)) plane.roles = [...plane.roles, role];
       const approved = createGrant({
         id: id('grant'),
         request: id('request'),

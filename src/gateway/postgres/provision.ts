@@ -382,12 +382,13 @@ export function createProvisioner(context: {
       for (const { name, late } of logins)
         if (typeof name === 'string' && (isOver.get(grantOf(name)) ?? late === true))
           await dropLogin(admin, resource, name, 'reconciled').catch(alarm('login_not_dropped', name));
-      const declared = await controlPlane.declaredRoles();
-      if (declared === undefined) return;
-      const expected = new Set(declared.map((role) => databaseRoleName(installation, role)));
+      // These first: what is there by now was declared before, and is found declared unless that has been taken back.
       const roles = await admin.query(`select rolname as name from pg_roles where starts_with(rolname, $1)`, [
         databaseRolePrefix(installation),
       ]);
+      const declared = await controlPlane.declaredRoles();
+      if (declared === undefined) return;
+      const expected = new Set(declared.map((role) => databaseRoleName(installation, role)));
       for (const { name } of roles) {
         if (typeof name !== 'string' || expected.has(name)) continue;
         // It may be declared again before it is looked at again.
