@@ -422,13 +422,22 @@ function ownDefinitionsOf(
   return { version: `own ${hash('sha256', json, 'hex')}`, json };
 }
 
+/** A target that talks nonsense is no fault of ours. */
+function jsonOrNothing(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
 /** What `namesQuery` answers. */
 export function parseNames(
   answer: readonly (string | null)[] | undefined,
 ): { readonly searchPath: readonly string[]; readonly user: string } | undefined {
   const [path, user] = answer ?? [];
   if (typeof path !== 'string' || typeof user !== 'string') return undefined;
-  const searchPath: unknown = JSON.parse(path);
+  const searchPath = jsonOrNothing(path);
   if (!Array.isArray(searchPath) || !searchPath.every((s) => typeof s === 'string')) return undefined;
   return { searchPath, user };
 }
