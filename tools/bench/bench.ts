@@ -12,6 +12,7 @@ import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { availableParallelism, cpus, loadavg, totalmem } from 'node:os';
 import { join, resolve } from 'node:path';
+import { pathToFileURL } from 'node:url';
 import { parseArgs } from 'node:util';
 import { documentText, goalsText, inOrder, tableText } from './document.ts';
 import { merged, type Results, type Table } from './figures.ts';
@@ -78,6 +79,8 @@ const thisRun = (): Results => ({
   failures,
 });
 
+const withoutRoot = (text: string): string => text.replaceAll(`${pathToFileURL(root)}/`, '').replaceAll(`${root}/`, '');
+
 function save(): void {
   if (options['no-write']) return;
   const older = existsSync(jsonFile) ? (JSON.parse(readFileSync(jsonFile, 'utf8')) as Results) : undefined;
@@ -127,7 +130,8 @@ for (const part of chosen) {
   const failed = (what: string, error: unknown): void => {
     if (isStopping) return;
     isBroken = true;
-    failures[what] = error instanceof Error ? (error.stack ?? error.message) : String(error);
+    // What is written down is read elsewhere: files are named by their place in here.
+    failures[what] = withoutRoot(error instanceof Error ? (error.stack ?? error.message) : String(error));
     say(`${what}: ${failures[what]}`);
   };
   try {
@@ -138,7 +142,7 @@ for (const part of chosen) {
         save();
       },
       text: (title, text) => {
-        texts[title] = text;
+        texts[title] = withoutRoot(text);
         save();
       },
       failed,
