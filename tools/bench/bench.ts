@@ -79,7 +79,8 @@ const thisRun = (): Results => ({
   failures,
 });
 
-const withoutRoot = (text: string): string => text.replaceAll(`${pathToFileURL(root).href}/`, '').replaceAll(`${root}/`, '');
+const withoutRoot = (text: string): string =>
+  text.replaceAll(`${pathToFileURL(root).href}/`, '').replaceAll(`${root}/`, '');
 
 function save(): void {
   if (options['no-write']) return;
