@@ -1,6 +1,6 @@
 /**
  * A database that takes thousands of connections: temporary logins are signed in with the verifiers that the real server has
- * for them, and then idle; nothing else is known of them. Everybody else, which is the gateway's administrator, is passed on
+ * for them, and then idle; all that they hear is what names mean, when they ask. Everybody else, which is the gateway's administrator, is passed on
  * to the real one. For what depends on the number of sessions and not on what they do.
  */
 import { randomBytes } from 'node:crypto';
@@ -14,8 +14,11 @@ import {
   encodeAuthenticationSaslContinue,
   encodeAuthenticationSaslFinal,
   encodeBackendKeyData,
+  encodeCommandComplete,
+  encodeDataRow,
   encodeParameterStatus,
   encodeReadyForQuery,
+  encodeRowDescription,
 } from '#wire/postgres/backend.ts';
 import { frameLengthAt, headerLength, MessageReader } from '#wire/postgres/bytes.ts';
 import { decodeSaslInitialResponse } from '#wire/postgres/frontend.ts';
@@ -86,8 +89,9 @@ serve({
     const signIn = async (socket: Socket, user: string): Promise<void> => {
       const messages = reader(socket);
       socket.write(encodeAuthenticationSasl([scramSha256]));
-      const { rows } = await admin.query<{ rolpassword: string }>(
-        'select rolpassword from pg_authid where rolname = $1',
+      const { rows } = await admin.query<{ rolpassword: string; rolname: string }>(
+        `select a.rolpassword, r.rolname from pg_authid a
+          join pg_auth_members m on m.member = a.oid join pg_roles r on r.oid = m.roleid where a.rolname = $1`,
         [user],
       );
       const verifier = parseScramVerifier(rows[0]?.rolpassword ?? '');
@@ -117,14 +121,29 @@ serve({
       hello.push(encodeBackendKeyData(1, randomBytes(4)), encodeReadyForQuery('I'));
       socket.write(Buffer.concat(hello));
       messages.forget();
-      // Whatever comes is left unanswered; the end is noticed.
-      socket.on('data', () => undefined);
+      // A session that waited for the answer would be one with a statement, to be cancelled when it is cut.
+      const names = namesAnswer(rows[0]?.rolname ?? '');
+      socket.on('data', (chunk: Buffer) => chunk[0] === query && socket.write(names));
     };
 
     await new Promise<void>((resolve) => server.listen({ host: '127.0.0.1', port: 0, backlog: 4096 }, resolve));
     return { port: (server.address() as AddressInfo).port };
   },
 } satisfies FakeTargetCalls);
+
+const query = 'Q'.charCodeAt(0);
+
+/** To `namesQuery`, the one query that a gateway asks by itself. */
+const namesAnswer = (user: string): Buffer =>
+  Buffer.concat([
+    encodeRowDescription([
+      { name: 'array_to_json', type: 25 },
+      { name: 'current_user', type: 25 },
+    ]),
+    encodeDataRow(['["pg_catalog","public"]', user]),
+    encodeCommandComplete('SELECT 1'),
+    encodeReadyForQuery('I'),
+  ]);
 
 /** Bodies of messages, one after the other. */
 function reader(socket: Socket): { readonly next: () => Promise<Buffer>; readonly forget: () => void } {

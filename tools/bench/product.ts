@@ -80,8 +80,18 @@ export async function startProduct(target: BenchTarget): Promise<Product> {
       const done = await first.prove({ purpose: 'invite_principal', handle, name: handle, groups });
       return enrol(done.purpose === 'invite_principal' ? done.link.url : '');
     };
-    const ada = await invite('ada', ['engineering']);
-    const bob = await invite('bob', ['dba']);
+    // What one person may ask for in a while is limited, so after some grants others go on.
+    const invitePair = async (number: number) => ({
+      ada: await invite(`ada-${number}`, ['engineering']),
+      bob: await invite(`bob-${number}`, ['dba']),
+    });
+    const pairs: ReturnType<typeof invitePair>[] = [];
+    let granted = 0;
+    const nextPair = () => {
+      const number = Math.floor(granted / 20);
+      granted += 1;
+      return (pairs[number] ??= invitePair(number));
+    };
     store = new pg.Client(storeAddress(data));
     store.on('error', () => undefined);
     await store.connect();
@@ -105,6 +115,7 @@ export async function startProduct(target: BenchTarget): Promise<Product> {
         return grewAt;
       },
       grant: async (tls) => {
+        const { ada, bob } = await nextPair();
         const request = await ada.client.fileRequest({
           body: { role: `${tls ? 'bench-tls' : 'bench'}/all`, seconds: 7200, reason: 'measuring' },
         });
