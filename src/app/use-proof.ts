@@ -171,6 +171,11 @@ async function act(
         : done({ purpose: object.purpose, plan: object.plan, version: outcome.value });
     }
     case 'reset_authenticators':
+    case 'add_authenticator':
+    case 'remove_authenticator':
+    case 'do_action':
+    case 'approve_action':
+    case 'approve_act':
       return refused('forbidden', 'passkeys are renewed by a one-time link');
     default:
       return object satisfies never;

@@ -26,3 +26,9 @@ export type CurableDenial = Explained & {
 };
 
 export type Decision = Allow | Deny | CurableDenial;
+
+/**
+ * How far an answer about a statement may be used again for the same needs and context, under the same grant, policy
+ * version and groups: for all sessions of the grant, for the one session, or not at all.
+ */
+export type VariesWith = 'nothing' | 'session' | 'moment';

@@ -19,6 +19,9 @@ export type EntryId = Id<'entry'>;
 export type CredentialId = Id<'credential'>;
 export type PlanId = Id<'plan'>;
 export type TokenId = Id<'token'>;
+export type HoldId = Id<'hold'>;
+export type CoverId = Id<'cover'>;
+export type DenialId = Id<'denial'>;
 /** A resource is known by its name, which the configuration gives it. */
 export type ResourceName = string & { readonly [brand]: 'resource' };
 /** `resource/role`, as in `orders/support-read`. */
@@ -37,6 +40,9 @@ const prefixes = {
   credential: 'crd',
   plan: 'pln',
   token: 'tok',
+  hold: 'hld',
+  cover: 'cov',
+  denial: 'den',
 } as const;
 
 type IdKinds = {
@@ -52,6 +58,9 @@ type IdKinds = {
   credential: CredentialId;
   plan: PlanId;
   token: TokenId;
+  hold: HoldId;
+  cover: CoverId;
+  denial: DenialId;
 };
 
 export type IdKind = keyof IdKinds;

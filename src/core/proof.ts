@@ -10,6 +10,7 @@ import { encodeBase64Url } from './base64.ts';
 import type {
   AuthenticatorId,
   GrantId,
+  HoldId,
   LinkId,
   PlanId,
   PrincipalId,
@@ -18,6 +19,7 @@ import type {
   RequestId,
   ResourceName,
   RoleName,
+  SessionId,
 } from './ids.ts';
 import { newId, parseId, parseResourceName, parseRoleName } from './ids.ts';
 import type { Duration, Instant } from './instant.ts';
@@ -43,6 +45,10 @@ export type ApproveRequest = {
   /** SHA-256 of the reason in UTF-8, lower-case hex: it stays checkable after the reason itself was erased. */
   readonly reasonHash: string;
   readonly ticket?: string;
+  /** A request out of a denial: the statement that was denied, and what its run is held against. */
+  readonly statement?: { readonly text: string; readonly digest: string };
+  /** Only that statement, one run of it. */
+  readonly once?: true;
   readonly approvalsNeeded: number;
 };
 
@@ -102,7 +108,81 @@ export type ResetAuthenticators = {
   readonly reason: string;
 };
 
-/** What is specific to a purpose. `approve_action` and `do_action` join here when statements are held. */
+/** A further passkey for oneself; it is enrolled by the one-time link that this makes. */
+export type AddAuthenticator = {
+  readonly purpose: 'add_authenticator';
+  readonly subject: PrincipalRef;
+  readonly link: LinkId;
+  /** The passkeys that the account has, and keeps. */
+  readonly authenticators: readonly AuthenticatorId[];
+};
+
+export type RemoveAuthenticator = {
+  readonly purpose: 'remove_authenticator';
+  readonly subject: PrincipalRef;
+  readonly authenticator: AuthenticatorId;
+  readonly authenticatorName: string;
+  /** How many passkeys the account has left afterwards. */
+  readonly left: number;
+};
+
+/** A held statement, as its run is bound to it. */
+type HeldStatement = {
+  readonly hold: HoldId;
+  readonly subject: 'statement';
+  readonly grant: GrantId;
+  readonly session: SessionId;
+  readonly role: RoleName;
+  readonly resource: ResourceName;
+  /** Exactly as it came, whole. */
+  readonly text: string;
+  /** Bound parameters as they are shown, one each. */
+  readonly parameters?: readonly string[];
+  /** SHA-256 over the protocol's own bytes of text and parameters: what the run is held against (docs/proof-format.md). */
+  readonly digest: string;
+  /** What it does, one each, as in `update on public.orders (status)`. */
+  readonly needs: readonly string[];
+  /** The policies that ask for this. */
+  readonly askedBy: readonly string[];
+  /** What else this signature will let through for a while, one each; none without. */
+  readonly covers?: readonly string[];
+  /** Of a preview: how many rows the run has touched, and the SHA-256 of the canonical JSON of the sample that was shown. */
+  readonly previewRows?: number;
+  readonly previewSha256?: string;
+};
+
+export type DoAction = HeldStatement & { readonly purpose: 'do_action' };
+
+export type ApproveAction = HeldStatement & {
+  readonly purpose: 'approve_action';
+  readonly requester: PrincipalRef;
+  /** Whom the requester acts for, nearest first. */
+  readonly actsFor?: readonly string[];
+  /** SHA-256 of the reason of the grant in UTF-8. */
+  readonly reasonHash: string;
+  readonly ticket?: string;
+  /** The reason given for this very statement. */
+  readonly statementReason?: string;
+  /** Conditions of the approver: it may touch so many rows, and run within so many seconds. */
+  readonly rowsAtMost?: number;
+  readonly validSeconds?: number;
+};
+
+/** A second person's part in an act of administration. */
+export type ApproveAct = {
+  readonly purpose: 'approve_act';
+  readonly hold: HoldId;
+  readonly requester: PrincipalRef;
+  /** The act in words, a line each. */
+  readonly words: readonly string[];
+  /** The canonical JSON of what the requester is going to sign: the members of its purpose. */
+  readonly act: string;
+  /** SHA-256 of `act` in UTF-8. */
+  readonly actHash: string;
+  readonly askedBy: readonly string[];
+};
+
+/** What is specific to a purpose. */
 export type ProofContent =
   | ApproveRequest
   | ActivateGrant
@@ -110,7 +190,12 @@ export type ProofContent =
   | InvitePrincipal
   | ChangeConfiguration
   | ChangePrincipal
-  | ResetAuthenticators;
+  | ResetAuthenticators
+  | AddAuthenticator
+  | RemoveAuthenticator
+  | DoAction
+  | ApproveAction
+  | ApproveAct;
 
 export type ProofPurpose = ProofContent['purpose'];
 export type ProofContentOf<P extends ProofPurpose> = Extract<ProofContent, { readonly purpose: P }>;
@@ -249,6 +334,13 @@ type FieldKind =
   | 'proof'
   | 'plan'
   | 'link'
+  | 'hold'
+  | 'session'
+  | 'sql'
+  | 'statement'
+  | 'yes'
+  | 'statementSubject'
+  | 'authenticator'
   | 'authenticators'
   | 'status'
   | 'principalKind';
@@ -264,6 +356,23 @@ type Field<Name extends PropertyKey> = {
 
 type NamesOf<P extends ProofPurpose> = Exclude<keyof ProofContentOf<P>, 'purpose'>;
 
+const heldStatementFields: readonly Field<Exclude<keyof DoAction, 'purpose'>>[] = [
+  { name: 'text', label: 'Statement', kind: 'sql' },
+  { name: 'parameters', label: 'Parameters', kind: 'lines', optional: true },
+  { name: 'role', label: 'Role', kind: 'role' },
+  { name: 'resource', label: 'Resource', kind: 'resource' },
+  { name: 'needs', label: 'It does', kind: 'lines' },
+  { name: 'previewRows', label: 'Rows it has touched', kind: 'count', optional: true },
+  { name: 'covers', label: 'This covers as well', kind: 'lines', optional: true },
+  { name: 'askedBy', label: 'Asked for by policy', kind: 'lines' },
+  { name: 'subject', label: 'What is held', kind: 'statementSubject', technical: true },
+  { name: 'hold', label: 'Hold', kind: 'hold', technical: true },
+  { name: 'grant', label: 'Grant', kind: 'grant', technical: true },
+  { name: 'session', label: 'Session', kind: 'session', technical: true },
+  { name: 'digest', label: 'SHA-256 of text and parameters', kind: 'hash', technical: true },
+  { name: 'previewSha256', label: 'SHA-256 of the rows shown', kind: 'hash', optional: true, technical: true },
+];
+
 /** In the order in which they are shown. */
 export const proofShapes: { readonly [P in ProofPurpose]: { title: string; fields: readonly Field<NamesOf<P>>[] } } = {
   approve_request: {
@@ -278,6 +387,8 @@ export const proofShapes: { readonly [P in ProofPurpose]: { title: string; field
       { name: 'permissions', label: 'The role gives', kind: 'lines', optional: true },
       { name: 'reason', label: 'Reason', kind: 'text' },
       { name: 'ticket', label: 'Ticket', kind: 'text', optional: true },
+      { name: 'statement', label: 'For the statement', kind: 'statement', optional: true },
+      { name: 'once', label: 'This statement only, once', kind: 'yes', optional: true },
       { name: 'approvalsNeeded', label: 'Approvals needed', kind: 'count' },
       { name: 'request', label: 'Request', kind: 'request', technical: true },
       { name: 'reasonHash', label: 'SHA-256 of the reason', kind: 'hash', technical: true },
@@ -341,6 +452,51 @@ export const proofShapes: { readonly [P in ProofPurpose]: { title: string; field
       { name: 'reason', label: 'Reason', kind: 'text' },
     ],
   },
+  add_authenticator: {
+    title: 'Add a passkey to your account',
+    fields: [
+      { name: 'subject', label: 'Whose account', kind: 'principal' },
+      { name: 'authenticators', label: 'Passkeys it has', kind: 'authenticators' },
+      { name: 'link', label: 'Enrolment link', kind: 'link', technical: true },
+    ],
+  },
+  remove_authenticator: {
+    title: 'Remove a passkey',
+    fields: [
+      { name: 'subject', label: 'Whose account', kind: 'principal' },
+      { name: 'authenticatorName', label: 'Passkey', kind: 'text' },
+      { name: 'left', label: 'Passkeys left', kind: 'count' },
+      { name: 'authenticator', label: 'Passkey id', kind: 'authenticator', technical: true },
+    ],
+  },
+  do_action: {
+    title: 'Run a statement',
+    fields: heldStatementFields,
+  },
+  approve_action: {
+    title: 'Let somebody run a statement',
+    fields: [
+      { name: 'requester', label: 'Who', kind: 'principal' },
+      { name: 'actsFor', label: 'Acting for', kind: 'lines', optional: true },
+      ...heldStatementFields,
+      { name: 'statementReason', label: 'Reason for it', kind: 'text', optional: true },
+      { name: 'ticket', label: 'Ticket', kind: 'text', optional: true },
+      { name: 'rowsAtMost', label: 'At most so many rows', kind: 'count', optional: true },
+      { name: 'validSeconds', label: 'Valid for', kind: 'seconds', optional: true },
+      { name: 'reasonHash', label: 'SHA-256 of the grant’s reason', kind: 'hash', technical: true },
+    ],
+  },
+  approve_act: {
+    title: 'Approve an act of administration',
+    fields: [
+      { name: 'requester', label: 'Who asks', kind: 'principal' },
+      { name: 'words', label: 'The act', kind: 'lines' },
+      { name: 'askedBy', label: 'Asked for by policy', kind: 'lines' },
+      { name: 'act', label: 'What they will sign', kind: 'text', technical: true },
+      { name: 'actHash', label: 'SHA-256 of it', kind: 'hash', technical: true },
+      { name: 'hold', label: 'Hold', kind: 'hold', technical: true },
+    ],
+  },
 };
 
 const commonFields: readonly Field<keyof ProofCommon>[] = [
@@ -388,7 +544,7 @@ export function describeProof(object: ProofObject): readonly ProofLine[] {
     if (value === undefined) continue;
     lines.push({
       label: field.label,
-      value: visible(inWords(field.kind, value)),
+      value: visible(inWords(field.kind, value), field.kind === 'sql' || field.kind === 'statement'),
       technical: field.technical === true,
     });
   }
@@ -401,6 +557,8 @@ function inWords(kind: FieldKind, value: unknown): string {
     return `${handle} (${id})`;
   }
   if (kind === 'seconds') return formatDuration(seconds(value as number));
+  if (kind === 'statement') return (value as { readonly text: string }).text;
+  if (kind === 'yes') return 'yes';
   if (Array.isArray(value)) return value.length === 0 ? 'none' : value.join('\n');
   return String(value);
 }
@@ -408,9 +566,10 @@ function inWords(kind: FieldKind, value: unknown): string {
 // Control and format characters (bidirectional ones among them), line and paragraph separators, what renders as nothing.
 const invisible = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}]/gu;
 
-function visible(text: string): string {
+/** A statement is often indented by tabs, which hide nothing in it. */
+function visible(text: string, keepsTabs: boolean): string {
   return text.replace(invisible, (found) => {
-    if (found === '\n') return found;
+    if (found === '\n' || (keepsTabs && found === '\t')) return found;
     const point = found.codePointAt(0) ?? 0;
     return `[U+${point.toString(16).toUpperCase().padStart(4, '0')}]`;
   });
@@ -423,7 +582,19 @@ function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
 function isWellFormed(kind: FieldKind, value: unknown): boolean {
   switch (kind) {
     case 'text':
+    case 'sql':
       return isText(value);
+    case 'statement':
+      return (
+        isRecord(value) &&
+        Object.keys(value).length === 2 &&
+        isText(value['text']) &&
+        isWellFormed('hash', value['digest'])
+      );
+    case 'yes':
+      return value === true;
+    case 'statementSubject':
+      return value === 'statement';
     case 'lines':
       return Array.isArray(value) && value.every(isText);
     case 'authenticators':
@@ -457,6 +628,9 @@ function isWellFormed(kind: FieldKind, value: unknown): boolean {
     case 'proof':
     case 'plan':
     case 'link':
+    case 'hold':
+    case 'session':
+    case 'authenticator':
       return parseId(kind, value) !== undefined;
     case 'status':
       return value === 'active' || value === 'suspended';

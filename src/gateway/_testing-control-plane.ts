@@ -197,6 +197,22 @@ export function createTestingControlPlane(context: {
       const helpful = roles.filter((role) => needs.every(gives(role))).map((role) => role.name);
       return { kind: 'deny', policyVersion, policies: [], missing, roles: helpful };
     },
+    hold() {
+      reach();
+      return Promise.resolve({ kind: 'refused', message: 'nothing is held here' });
+    },
+    withdrawHold() {
+      reach();
+      return Promise.resolve();
+    },
+    holdStates() {
+      reach();
+      return Promise.resolve([]);
+    },
+    reportPreview() {
+      reach();
+      return Promise.resolve();
+    },
     ship(gatewayId, batch) {
       if (plane.isAway) return Promise.reject(new Error('control plane is away'));
       for (const record of batch) {

@@ -5,13 +5,23 @@
  *
  * Every function may throw (the control plane can be away): the gateway then denies, holds or retries, and never allows.
  */
-import type { Cure } from '#core/decision.ts';
-import type { CredentialId, GrantId, PrincipalId, ResourceName, RoleName, SessionId } from '#core/ids.ts';
+import type { Cure, VariesWith } from '#core/decision.ts';
+import type {
+  CoverId,
+  CredentialId,
+  GrantId,
+  HoldId,
+  PrincipalId,
+  ResourceName,
+  RoleName,
+  SessionId,
+} from '#core/ids.ts';
+import type { HoldState } from '#core/hold.ts';
 import type { Duration, Instant } from '#core/instant.ts';
 import type { Secret } from '#core/secret.ts';
 import type { Authentication, Role } from '#core/role.ts';
 import type { AuthorizedSession } from '#core/session.ts';
-import type { JournalRecord } from './records.ts';
+import type { JournalRecord, Protocol, RecordedParameter } from './records.ts';
 import type { Need, StatementClass } from '#sql/needs.ts';
 
 export type ControlPlane = {
@@ -32,6 +42,22 @@ export type ControlPlane = {
    * grant, needs and context), so it must be a function of these.
    */
   readonly decide: (ask: DecideAsk) => Promise<StatementDecision>;
+
+  /**
+   * Holds a statement whose denial is curable: it waits for what policy asks for. Opened for this session, text and
+   * parameters alone; the client is shown `words` and `url`. Answers refused where there are too many, or where policy
+   * has changed its mind meanwhile.
+   */
+  readonly hold: (ask: HoldAsk) => Promise<HoldAnswer>;
+
+  /** Nobody waits for it any more. One that is settled stays as it is. */
+  readonly withdrawHold: (hold: HoldId, because: WithdrawnBecause) => Promise<void>;
+
+  /** How these stand: the poll behind `hold_settled`. What isn't known is left out. */
+  readonly holdStates: (ids: readonly HoldId[]) => Promise<readonly HoldStanding[]>;
+
+  /** What a held statement has touched, in its transaction that isn't over: what a person then signs for. */
+  readonly reportPreview: (hold: HoldId, preview: HoldPreview) => Promise<void>;
 
   /**
    * Stores journal records exactly once per (gateway, number): records at or below what is stored already are ignored,
@@ -114,10 +140,40 @@ export type DecideAsk = {
     /** Qualified names of the functions it calls by name. */
     readonly functions: readonly string[];
   };
+  /**
+   * SHA-256 in hex over the protocol's own bytes of text and parameters (docs/proof-format.md). Without it nothing that is
+   * bound to one statement is found: no hold, no cover of a statement, no grant for one statement.
+   */
+  readonly digest?: string;
+  /** The hold that this very run waited for, once it is cured. It is consumed by the answer `allow`. */
+  readonly hold?: HoldId;
+  /** Given after an answer with `wantsEstimate`. */
+  readonly estimatedRows?: number;
+  /**
+   * A question for `parse`, which runs nothing: what would be let through by a cover or a grant for one statement is
+   * answered `curable` and neither used nor counted; the run itself asks again, with its digest.
+   */
+  readonly isRehearsal?: true;
 };
 
 export type StatementDecision =
-  | { readonly kind: 'allow'; readonly policyVersion: string; readonly policies: readonly string[] }
+  | {
+      readonly kind: 'allow';
+      readonly policyVersion: string;
+      readonly policies: readonly string[];
+      /** How far it may be used again. Missing: `nothing`, so for all sessions of the grant. */
+      readonly variesWith?: VariesWith;
+      /** Of the hold that this answer has consumed: it is for exactly one run. */
+      readonly hold?: HoldId;
+      /** It is allowed since this was obtained before, and this use has been counted. */
+      readonly cover?: CoverId;
+      /** An approver's condition: it runs in a transaction and is taken back when it has touched more. */
+      readonly rowsAtMost?: number;
+      /** What its preview touched is what was signed for: another number of rows is taken back. */
+      readonly preview?: { readonly rows: number };
+      /** Ask again with the planner's estimate: policy hangs on it. Nothing is allowed by this answer. */
+      readonly wantsEstimate?: true;
+    }
   | {
       readonly kind: 'deny';
       readonly policyVersion: string;
@@ -130,15 +186,69 @@ export type StatementDecision =
       readonly because?: string;
       /** Replaces the gateway's own wording. */
       readonly message?: string;
+      readonly hint?: string;
+      readonly variesWith?: VariesWith;
+      readonly wantsEstimate?: true;
     }
   | {
-      /** Denied, but proof, approval or reason would turn it into an allow. Held by a later version; refused with a hint now. */
+      /** Denied, but proof, approval or reason would turn it into an allow: it is held. */
       readonly kind: 'curable';
       readonly policyVersion: string;
       readonly policies: readonly string[];
       readonly missing: readonly Need[];
       readonly cures: readonly Cure[];
+      /** What is wanted, as in `your passkey and an approval by dba`. */
+      readonly title?: string;
+      readonly variesWith?: VariesWith;
+      readonly wantsEstimate?: true;
     };
+
+/** As the control plane needs it to hold a statement; the policy is asked again. */
+export type HoldAsk = DecideAsk & {
+  readonly digest: string;
+  /** Whole: what is longer than 64 KiB with its parameters isn't held. */
+  readonly text: string;
+  readonly parameters: readonly RecordedParameter[];
+  readonly protocol: Protocol;
+  /** Locks are held while it waits, so it waits for less long. */
+  readonly inTransaction: boolean;
+  /** It waits no longer than this. */
+  readonly maxSeconds: number;
+};
+
+export type HoldAnswer =
+  | {
+      readonly kind: 'held';
+      readonly hold: HoldId;
+      /** Short enough for a phone. */
+      readonly url: string;
+      readonly expiresAt: Instant;
+      /** What is wanted, as in `your passkey and an approval by dba`. */
+      readonly words: string;
+      /** It runs in a transaction first, and what it touches is reported. */
+      readonly wantsPreview: boolean;
+    }
+  | { readonly kind: 'refused'; readonly message: string; readonly hint?: string };
+
+export type WithdrawnBecause = 'client_cancelled' | 'timed_out' | 'session_ended';
+
+export type HoldStanding = {
+  readonly hold: HoldId;
+  readonly state: HoldState;
+  /** For the person: who denied it and with which word, or what ended it. */
+  readonly message?: string;
+};
+
+export type HoldPreview = {
+  /** Rows touched, all of them. */
+  readonly rows: number;
+  /** The command tag, as in `DELETE 3`. */
+  readonly tag: string;
+  /** A sample, as text: what the rows were and what they are; of an insert only the second, of a delete only the first. */
+  readonly columns: readonly string[];
+  readonly before: readonly (readonly (string | null)[])[];
+  readonly after: readonly (readonly (string | null)[])[];
+};
 
 export type EndReason =
   | 'expired'
@@ -172,6 +282,15 @@ export type GatewayChange =
       readonly kind: 'session_ended';
       readonly session: SessionId;
       readonly reason: EndReason;
+      readonly message?: string;
+    }
+  /** A hold is cured, or will never be; whoever waits asks `decide` again, or refuses. */
+  | {
+      readonly kind: 'hold_settled';
+      readonly hold: HoldId;
+      readonly session: SessionId;
+      /** `ended` stands for everything else: withdrawn, expired, its session or grant is over. */
+      readonly outcome: 'cured' | 'denied' | 'ended';
       readonly message?: string;
     }
   /** Answers may be others from now on, and sessions may have to end: policies, roles or resources have changed. */

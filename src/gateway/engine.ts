@@ -142,6 +142,9 @@ export async function startEngine(options: EngineOptions): Promise<Engine> {
         return judge.catalogueChanged();
       case 'missed':
         return judge.forgetDecisions();
+      // Nothing is held here yet.
+      case 'hold_settled':
+        return;
       default:
         change satisfies never;
     }

@@ -282,6 +282,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
       case 'heartbeat':
       case 'session_ended':
       case 'resource_changed':
+      case 'hold_settled':
         return;
       case 'missed':
         own(recheck(), 'sessions could not be checked');

@@ -3,7 +3,7 @@
  * each into one log entry, exactly once per (gateway, number). Bound parameters and statement texts are personal content:
  * the log encrypts them.
  */
-import type { GrantId, PrincipalId, ResourceName, RoleName, SessionId } from '#core/ids.ts';
+import type { CoverId, DenialId, GrantId, HoldId, PrincipalId, ResourceName, RoleName, SessionId } from '#core/ids.ts';
 import type { Instant } from '#core/instant.ts';
 import type { EndReason } from './control-plane.ts';
 
@@ -68,6 +68,10 @@ export type GatewayEvent =
       readonly parameters?: readonly RecordedParameter[];
       /** For `execute`: what was prepared under the name, which may have come by a message that is no execution. */
       readonly prepared?: readonly { readonly name: string; readonly text: RecordedText }[];
+      /** What let it through, where it was more than the role: then with the digest that was signed for. */
+      readonly hold?: HoldId;
+      readonly cover?: CoverId;
+      readonly digest?: string;
       /** Determining policies and the version they are of. */
       readonly policyVersion: string;
       readonly policies: readonly string[];
@@ -121,6 +125,13 @@ export type GatewayEvent =
       readonly parameters?: readonly RecordedParameter[];
       readonly sqlState: string;
       readonly message: string;
+      /** Under this id a request can refer to it; with the digest of what was denied, where it is known whole. */
+      readonly denial?: DenialId;
+      readonly digest?: string;
+      /** Roles that would have given it, the narrowest first. */
+      readonly roles?: readonly RoleName[];
+      /** The hold that it waited for in vain. */
+      readonly hold?: HoldId;
       readonly policyVersion: string;
       readonly policies: readonly string[];
     }

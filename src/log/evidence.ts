@@ -97,7 +97,7 @@ export function startProofCheck(): ProofCheck {
       if (name in object && named !== undefined && named !== (object as { readonly [n in typeof name]?: string })[name])
         return `the proof is for another ${name} than the entry`;
     }
-    if ('reasonHash' in object && textHash(object.reason) !== object.reasonHash)
+    if ('reason' in object && 'reasonHash' in object && textHash(object.reason) !== object.reasonHash)
       return 'the reason in the proof is not the one that was hashed';
     const [at, from, until] = [entry.at, object.createdAt, object.expiresAt].map(parseInstant);
     if (at === undefined || from === undefined || until === undefined || at < from || at >= until)
@@ -182,7 +182,15 @@ function subjectsOf(object: ProofObject): Readonly<Record<string, string>> {
     case 'invite_principal':
     case 'change_principal':
     case 'reset_authenticators':
+    case 'add_authenticator':
+    case 'remove_authenticator':
       return { principal: object.subject.id };
+    case 'do_action':
+      return { hold: object.hold, grant: object.grant, session: object.session };
+    case 'approve_action':
+      return { hold: object.hold, grant: object.grant, session: object.session, principal: object.requester.id };
+    case 'approve_act':
+      return { hold: object.hold, principal: object.requester.id };
     case 'change_configuration':
       return { plan: object.plan };
     default:

@@ -131,6 +131,11 @@ export function proofHandlers(world: World, origin: () => string): Pick<Handlers
           return { purpose, plan: plan.id, version: 'v8' };
         }
         case 'reset_authenticators':
+        case 'add_authenticator':
+        case 'remove_authenticator':
+        case 'do_action':
+        case 'approve_action':
+        case 'approve_act':
           throw missing('a proof');
         default:
           return purpose satisfies never;
