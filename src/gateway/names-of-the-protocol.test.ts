@@ -68,6 +68,22 @@ test('INVARIANT 6: a portal of Bind is not run by `fetch`, past its text and par
   await client.end();
 });
 
+test('INVARIANT 6: a refusal runs no portal, whatever name the client has given one', async (c) => {
+  const client = await t.connect(t.give(fixOrders));
+  for (const name of ['refused', 'sallyport refused this', 'sallyport refused this statement'])
+    await c.test(name, async () => {
+      const last = await send(client, (to) => {
+        to.parse({ name: '', text: `update orders set note = 'unrecorded' where id = 1`, types: [] });
+        to.bind({ portal: name, statement: '', values: [] });
+        to.parse({ name, text: 'select 1', types: [] });
+        to.execute({ portal: 'nowhere' });
+      });
+      assert.equal(last, '34000');
+    });
+  assert.deepEqual(await unrecorded(), []);
+  await client.end();
+});
+
 test('INVARIANT 6: what `execute` runs is in the record, also when it was prepared by the protocol', async () => {
   const login = t.give(fixOrders);
   const client = await t.connect(login);

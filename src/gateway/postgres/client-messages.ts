@@ -2,11 +2,11 @@
  * What becomes of each message of a client: judged, recorded, and then passed on, dropped, replaced or held. How bytes come
  * in and go out is `client-side.ts`'s.
  *
- * A refused message is replaced by one at which the server itself fails: `Query` and `Parse` by a text that doesn't parse,
- * any other by an `Execute` of a portal that doesn't exist; the server's error is swapped for ours on its way back. So the
- * server's transaction has failed as the client is told, the rest of the pipeline is skipped by both up to the same Sync,
- * and no state of our own can get out of step with it. (The alternative, answering by ourselves, would have to imitate
- * implicit transactions and skipping, and would leave an open transaction usable after a refused statement.)
+ * A refused message is replaced by one at which the server itself fails: a `Query` or, in the extended protocol, a `Parse`
+ * with a text that doesn't parse; the server's error is swapped for ours on its way back. So the server's transaction has
+ * failed as the client is told, the rest of the pipeline is skipped by both up to the same Sync, and no state of our own can
+ * get out of step with it. (The alternative, answering by ourselves, would have to imitate implicit transactions and
+ * skipping, and would leave an open transaction usable after a refused statement.)
  */
 import { createHash, type Hash } from 'node:crypto';
 import { headerLength, MessageReader, ProtocolViolation } from '#wire/postgres/bytes.ts';
@@ -17,7 +17,6 @@ import {
   decodeParse,
   decodeQuery,
   decodeTarget,
-  encodeExecute,
   encodeParse,
   encodeQuery,
   frontend,
@@ -45,7 +44,11 @@ export const leave = 5;
 export type Step = typeof pass | typeof drop | typeof replace | typeof hold | typeof stop | typeof leave;
 
 const refusedText = 'sallyport refused this statement';
-const refusedPortal = 'sallyport refused this';
+/**
+ * INVARIANT 6: it fails whatever the client has made. An `Execute` of some portal would run the client's own of that name;
+ * a `Parse` fails at the text, before the server looks at the name, which only must not be that of the unnamed statement.
+ */
+const refusedParse = encodeParse({ statement: 'refused', text: refusedText, parameterTypes: [] });
 const maxUnanswered = 65_536;
 const noEntries: readonly LedgerEntry<Prepared>[] = [];
 /** What one session may make us keep: named portals, parameters on their way, and texts, of which short ones are free. */
@@ -599,7 +602,7 @@ export class ClientMessages {
     const bytes = encodeErrorResponse({ severity: 'ERROR', ...error });
     this.#link.exchange.push({ kind: 'denied', error: bytes, simple: false });
     this.#link.isSkipping = true;
-    this.replacement = encodeExecute({ portal: refusedPortal, maxRows: 0 });
+    this.replacement = refusedParse;
     return replace;
   }
 
@@ -628,7 +631,7 @@ export class ClientMessages {
     else this.#link.isSkipping = true;
     exchange.push({ kind: 'denied', error, simple: isSimple });
     if (isSimple) this.replacement = encodeQuery(refusedText);
-    else if (parses === undefined) this.replacement = encodeExecute({ portal: refusedPortal, maxRows: 0 });
+    else if (parses === undefined) this.replacement = refusedParse;
     else this.replacement = encodeParse({ statement: parses, text: refusedText, parameterTypes: [] });
     return replace;
   }
