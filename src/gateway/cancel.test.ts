@@ -1,17 +1,23 @@
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { after, test, type TestContext } from 'node:test';
 import { connect as tlsConnect } from 'node:tls';
 import { testCertificates, testTarget } from '#test/support/postgres.ts';
-import { encodeQuery } from '#wire/postgres/frontend.ts';
+import { MessageWriter } from '#wire/postgres/bytes.ts';
+import { encodeBind, encodeExecute, encodeParse, encodeQuery, encodeSync } from '#wire/postgres/frontend.ts';
 import { serverEndPointBinding } from '#wire/postgres/scram.ts';
 import { encodeCancelRequest, encodeSslRequest } from '#wire/postgres/startup.ts';
 import { rawClient, type RawClient } from './_testing-raw-client.ts';
-import { startTestingGateway, supportRead, type TestingGateway } from './_testing-gateway.ts';
+import { fixOrders, startTestingGateway, supportRead, type TestingGateway } from './_testing-gateway.ts';
 
 const target = await testTarget({ after }, { major: 18 });
+await target.query('create table public.marks (word text); grant all on public.marks to public');
+await target.query(`create function public.mark(word text) returns void language sql
+  as $$ insert into public.marks values ('called') $$`);
 const certificates = await testCertificates({ after });
 const tls = () => ({ cert: readFileSync(certificates.certFile), key: readFileSync(certificates.keyFile) });
 
@@ -174,4 +180,118 @@ test('a cancel request that is slow on its way to the target does not hit the ne
   await answer;
   assert.deepEqual(sqlStates(await client.until('Z')), []);
   client.socket.destroy();
+});
+
+const marker = {
+  ...fixOrders,
+  name: 'orders/marker',
+  permissions: {
+    tables: [{ schema: 'public', name: 'marks', select: 'all', insert: 'all' }],
+    functions: [{ schema: 'public', name: 'mark' }],
+  },
+} as unknown as typeof fixOrders;
+
+/** A gateway whose control plane takes its time from `stall` to `letGo`. */
+async function slowToDecide(t: TestContext) {
+  const g = await startTestingGateway(target, tmpdir(), { roles: [marker] });
+  t.after(() => g.stop());
+  const { decide } = g.controlPlane;
+  let gate = Promise.resolve();
+  let isAsked = Promise.withResolvers<void>();
+  let letGo = () => {};
+  Object.assign(g.controlPlane, {
+    async decide(ask: Parameters<typeof decide>[0]) {
+      isAsked.resolve();
+      await gate;
+      return decide(ask);
+    },
+  });
+  const stall = () => {
+    isAsked = Promise.withResolvers();
+    const opened = Promise.withResolvers<void>();
+    gate = opened.promise;
+    letGo = opened.resolve;
+  };
+  t.after(() => letGo());
+  return { g, stall, whenAsked: () => isAsked.promise, letGo: () => letGo() };
+}
+
+const callOf = (oid: number) => {
+  const writer = new MessageWriter().begin('F').int32(oid).uint16(0).uint16(1).int32(1).bytes(Buffer.from('x'));
+  return writer.uint16(0).finish().toBuffer();
+};
+const mark = (word: string) => `insert into public.marks values ('${word}')`;
+
+for (const way of ['query', 'parse', 'bind', 'execute', 'function call'] as const)
+  test(`INVARIANT 6: a cancel request while ${way === 'execute' ? 'an' : 'a'} ${way} waits for its verdict: it fails, and never runs`, async (t) => {
+    const { g, stall, whenAsked, letGo } = await slowToDecide(t);
+    await target.query('truncate public.marks');
+    const client = await rawClient({ to: { port: g.gateway.port }, ...g.give(marker), database: target.database });
+    const parse = encodeParse({ statement: 'a', text: mark('given up'), parameterTypes: [] });
+    const bind = encodeBind({ portal: '', statement: 'a', values: [] });
+    const execute = encodeExecute({ portal: '', maxRows: 0 });
+    client.send(encodeQuery('begin'));
+    await client.until('Z');
+    if (way === 'bind' || way === 'execute') {
+      client.send(parse, ...(way === 'execute' ? [bind] : []), encodeSync());
+      await client.until('Z');
+      // What was decided holds no more.
+      g.controlPlane.change({ kind: 'policy_changed', policyVersion: g.controlPlane.policyVersion });
+    }
+    const [{ oid } = { oid: 0 }] = (await target.query(`select 'public.mark'::regproc::oid::int4 as oid`)) as {
+      oid: number;
+    }[];
+    stall();
+    const ways = {
+      query: [encodeQuery(mark('given up'))],
+      parse: [parse, bind, execute, encodeSync()],
+      bind: [bind, execute, encodeSync()],
+      execute: [execute, encodeSync()],
+      'function call': [callOf(oid)],
+    };
+    client.send(...ways[way]);
+    await whenAsked();
+    const { processId, secretKey } = keyOf(client);
+    const socket = await plain(g);
+    const answer = whatComes(socket);
+    socket.write(encodeCancelRequest(processId, secretKey));
+    // The verdict is still to come.
+    const frames = await client.until('Z');
+    await answer;
+    assert.deepEqual(sqlStates(frames), ['57014']);
+    assert.equal(
+      frames.at(-1)?.body.toString(),
+      'E',
+      'the transaction has failed, as with any statement that is cancelled',
+    );
+    letGo();
+    // What comes then is of no use to the next statement either.
+    client.send(encodeQuery('rollback'));
+    await client.until('Z');
+    client.send(encodeQuery(mark('meant')));
+    assert.deepEqual(sqlStates(await client.until('Z')), []);
+    assert.deepEqual(await target.query('select word from public.marks'), [{ word: 'meant' }]);
+    await g.event('statement.begun', ({ text }) => 'text' in text && text.text === mark('meant'));
+    const events = g.controlPlane.events();
+    assert.equal((await g.event('statement.denied')).sqlState, '57014');
+    assert.equal(
+      events.filter((e) => e.kind === 'statement.begun').length,
+      3,
+      'begin, rollback, and the one that was meant',
+    );
+    client.socket.destroy();
+  });
+
+test('Ctrl-C in psql while the control plane takes its time', async (t) => {
+  const { g, stall, whenAsked } = await slowToDecide(t);
+  stall();
+  const child = spawn('psql', ['-X', '-c', mark('never')], { env: { ...process.env, ...g.env(g.give(marker)) } });
+  const said: Buffer[] = [];
+  child.stderr.on('data', (chunk: Buffer) => said.push(chunk));
+  const hasEnded = once(child, 'close');
+  // psql puts its handler in place before it sends the query.
+  await whenAsked();
+  child.kill('SIGINT');
+  await hasEnded;
+  assert.match(Buffer.concat(said).toString(), /canceling statement due to user request/);
 });

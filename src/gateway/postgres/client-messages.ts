@@ -86,6 +86,10 @@ export class ClientMessages {
   hasRecords = false;
   /** Waiting for any answer of the target. */
   waitsForAnswer = false;
+  /** The message that is held may still be given up: whether it runs is not decided, or not written down. */
+  #mayBeGivenUp = false;
+  /** The client has cancelled what is held: instead of a verdict it gets a refusal. Holds for one message. */
+  isGivenUp = false;
 
   /** @param resume called when what a message was held for may have come */
   constructor(link: Link, outbox: Outbox, resume: () => void) {
@@ -94,10 +98,22 @@ export class ClientMessages {
     this.#resume = resume;
   }
 
+  /**
+   * The client has cancelled, and nothing of it runs at the target: the message that waits for its verdict is not to run
+   * whatever that will be, and fails as the server would have it fail. False: none waits for one.
+   */
+  giveUp(): boolean {
+    if (!this.#mayBeGivenUp) return false;
+    this.isGivenUp = true;
+    this.#resume();
+    return true;
+  }
+
   /** Decides one message: `[at, end)` is what is there of it, `length` what it has in all. */
   decide(type: number, buffer: Buffer, at: number, end: number, length: number): Step {
     const link = this.#link;
     if (link.isMarked) return stop;
+    this.#mayBeGivenUp = false;
     if (link.isCopyIn) return this.#copyMessage(type, buffer, at, end, length);
     if (this.#waitsForCopyAnswer()) return this.#waitForAnswer();
     // Somebody sends and sends and takes no answers: the queue has a bound.
@@ -329,7 +345,7 @@ export class ClientMessages {
     }
     const refused = this.#judgeAgain(prepared);
     if (refused === hold) return hold;
-    if (message.formats.includes(1) && !this.#knowsTypes(prepared.parameterTypes)) return hold;
+    if (!this.isGivenUp && message.formats.includes(1) && !this.#knowsTypes(prepared.parameterTypes)) return hold;
     const parameters = recordParameters(message, prepared, this.#shapeOf);
     if (refused !== undefined) {
       this.discarding = at + length - end;
@@ -410,6 +426,7 @@ export class ClientMessages {
 
   /** Undefined: a prepared statement's verdict still holds. Otherwise it is looked up anew, for the names as they are now. */
   #judgeAgain(prepared: Prepared): Denied | typeof hold | undefined {
+    if (this.isGivenUp) return givenUp(this.#link);
     const book = currentBook(this.#link);
     // What `execute` runs is in no book: the name may mean something else by now.
     if (prepared.book === book && prepared.verdict.executes.length === 0) return undefined;
@@ -477,6 +494,7 @@ export class ClientMessages {
     const { journal } = this.#link;
     const { state } = journal;
     if (state === 'open') return true;
+    this.#mayBeGivenUp = true;
     if (state === 'failed') this.#link.end('journal_failed');
     else journal.whenWritable(() => setImmediate(this.#resume));
     return false;
@@ -484,6 +502,13 @@ export class ClientMessages {
 
   /** The verdict, or undefined: then it has been asked for, and `#resume` will be called. */
   #verdict(text: string): Verdict | undefined {
+    if (this.isGivenUp) return givenUp(this.#link);
+    const verdict = this.#verdictSoFar(text);
+    this.#mayBeGivenUp = verdict === undefined;
+    return verdict;
+  }
+
+  #verdictSoFar(text: string): Verdict | undefined {
     const link = this.#link;
     if (link.isCatalogueStale) {
       this.#reloadCatalogue();
@@ -660,6 +685,15 @@ const nameTooLong = {
   sqlState: '42622',
   message: 'sallyport: the name of a statement or portal is longer than 63 bytes',
 };
+
+const givenUp = (link: Link): Denied => ({
+  kind: 'deny',
+  policyVersion: link.session.policyVersion,
+  policies: [],
+  sqlState: '57014',
+  message: 'canceling statement due to user request',
+  isFinal: false,
+});
 
 const declareAgain = (verdict: Allowed, name: string): Denied => ({
   kind: 'deny',

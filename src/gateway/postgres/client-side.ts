@@ -86,6 +86,11 @@ export class ClientSide {
     if (this.#messages.waitsForAnswer) this.#resume();
   }
 
+  /** The client has cancelled: see `ClientMessages.giveUp`. */
+  giveUp(): boolean {
+    return this.#isHolding && !this.#waitsForDisk && this.#messages.giveUp();
+  }
+
   readonly #resume = (): void => {
     if (!this.#isHolding || this.#waitsForDisk || this.#link.isMarked) return;
     this.#isHolding = false;
@@ -213,6 +218,7 @@ export class ClientSide {
         this.#keep(buffer, run, at, end, isOwn);
         return;
       }
+      this.#messages.isGivenUp = false;
       if (step === stop) return;
       if (step === leave) {
         // What came before the good-bye goes first.

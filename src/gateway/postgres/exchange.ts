@@ -146,6 +146,15 @@ export class Exchange {
     return !this.isEmpty;
   }
 
+  /** Whether something of the client's runs there, a commit included; not our own question, nor what only prepares. */
+  get hasRuns(): boolean {
+    for (let i = this.#first; i < this.#items.length; i += 1) {
+      const kind = this.#items[i]?.kind;
+      if (kind === 'query' || kind === 'execute' || kind === 'sync') return true;
+    }
+    return false;
+  }
+
   /** Writes the record of an execution that is about to be forwarded. */
   begin(
     protocol: Protocol,

@@ -201,10 +201,12 @@ export async function openSession(
     settingsEnded = () => {};
     hub.connected(session.id, upstream.cancelKey.processId);
     context.reached?.('target_signed_in');
-    await going?.promise;
+    // Not `await going?.promise`: that would leave a moment in which a mark isn't seen.
+    if (going !== undefined) await going.promise;
     if (cutBefore !== undefined) throw new TargetFault('target_refused', 'cut');
     if (socket.destroyed) throw new Error('client closed the connection');
     const cancel = async () => {
+      if (proxy?.giveUp() === true) return;
       const running = proxy?.running();
       // What can't be recorded isn't done, a cancel neither.
       if (proxy === undefined || running === undefined || !proxy.noteCancel()) return;

@@ -35,6 +35,8 @@ export type Proxy = Cuttable & {
    * the same number as long as it runs.
    */
   readonly running: () => number | undefined;
+  /** The client's cancel request, where nothing runs yet: what waits for a verdict fails, and is never run. False: nothing waits. */
+  readonly giveUp: () => boolean;
   /** The client's cancel request is about to be passed on. */
   readonly noteCancel: () => boolean;
 };
@@ -225,6 +227,7 @@ export function startProxy(options: {
     },
     cut: end,
     running: () => (exchange.isRunning ? exchange.cycle : undefined),
+    giveUp: () => !hasEnded && !exchange.hasRuns && clientSide.giveUp(),
     noteCancel() {
       journal.append({ kind: 'statement.cancelled', on: ref, by: 'client' });
       return journal.flush();
