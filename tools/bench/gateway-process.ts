@@ -2,6 +2,8 @@
  * A gateway in a process of its own, with a control plane in memory: what the gateway costs without store, API and log.
  * `journal` says how much of the record is kept: `none` (statements are judged and forwarded, nothing is written down) or
  * `disk` (as ever; nothing is shipped before the end).
+ *
+ * Nothing here may import `node:test`: it listens to every asynchronous thing that Node makes, several for each statement.
  */
 import { randomBytes } from 'node:crypto';
 import { Session, type Profiler } from 'node:inspector/promises';
@@ -19,7 +21,7 @@ import { startGateway } from '#gateway/gateway.ts';
 import { Journal } from '#gateway/journal.ts';
 import { createTestingControlPlane } from '#test/support/control-plane.ts';
 import { serve } from './child.ts';
-import { benchTables } from './target.ts';
+import { benchTables } from './workloads.ts';
 
 export type GatewaySetup = {
   readonly journal: 'none' | 'disk';

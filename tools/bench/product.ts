@@ -11,7 +11,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import { newPasskeyPerson, type PasskeyPerson } from '#test/support/passkey-person.ts';
 import type { Address } from './client.ts';
-import { benchTables, type BenchTarget } from './target.ts';
+import type { BenchTarget } from './target.ts';
+import { benchTables } from './workloads.ts';
 
 const root = resolve(import.meta.dirname, '../..');
 

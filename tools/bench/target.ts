@@ -7,7 +7,7 @@ import { appendFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { startCopy, testCertificates, query } from '#test/support/postgres.ts';
 import type { Address } from './client.ts';
-import { scale } from './workloads.ts';
+import { benchTables, scale } from './workloads.ts';
 
 export type BenchTarget = AsyncDisposable & {
   readonly port: number;
@@ -44,15 +44,6 @@ const tables = `
   insert into pgbench_accounts select a, (a - 1) / 100000 + 1, 0, '' from generate_series(1, ${scale * 100_000}) a;
   alter table pgbench_accounts add primary key (aid);
 `;
-
-/** What is granted to the gateway's administrator, and by it to the roles. */
-export const benchTables = {
-  pgbench_branches: ['select', 'insert', 'update'],
-  pgbench_tellers: ['select', 'insert', 'update'],
-  pgbench_accounts: ['select', 'insert', 'update'],
-  pgbench_history: ['select', 'insert'],
-  bench_copied: ['select', 'insert'],
-} as const;
 
 export async function startTarget(): Promise<BenchTarget> {
   const releases: (() => void | Promise<void>)[] = [];

@@ -18,6 +18,15 @@ export const modes: readonly Mode[] = ['simple', 'extended', 'prepared', 'tpcb']
 /** pgbench scale: accounts are 100,000 times this. */
 export const scale = 10;
 
+/** What is granted to the gateway's administrator, and by it to the roles. */
+export const benchTables = {
+  pgbench_branches: ['select', 'insert', 'update'],
+  pgbench_tellers: ['select', 'insert', 'update'],
+  pgbench_accounts: ['select', 'insert', 'update'],
+  pgbench_history: ['select', 'insert'],
+  bench_copied: ['select', 'insert'],
+} as const;
+
 /** The bytes of the next round trip. They may be written over at the next call. */
 export type Step = () => Buffer;
 
