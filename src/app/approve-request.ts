@@ -26,7 +26,7 @@ export async function approveRequest(
   const { request, decision } = judged.value;
   const role =
     requester?.id === request.requester && requester.state === 'active'
-      ? ctx.policy.rolesFor(requester).find((candidate) => candidate.name === request.role)
+      ? ctx.policy.rolesFor(requester, { now: ctx.clock.now() }).find((candidate) => candidate.name === request.role)
       : undefined;
   // INVARIANT 1: who could not ask for it any more is given nothing by an old request.
   if (role === undefined)

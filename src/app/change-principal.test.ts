@@ -21,7 +21,7 @@ import { offerProof } from './offer-proof.ts';
 
 const ordersRead = {
   needs: [{ action: 'select', object: { kind: 'table', schema: 'public', name: 'orders' }, columns: ['id'] }],
-  context: { statementClass: 'read', hasWhere: false, statementCount: 1 },
+  context: { statementClass: 'read', hasWhere: false, statementCount: 1, functions: [] },
 } as const;
 
 test('INVARIANT 4: a suspension ends grants, sessions, sign-ins and links at once, and nothing of them comes back with it', async (t) => {

@@ -90,7 +90,7 @@ export async function changePrincipal(
         now,
         grant: { id: grant.id, principal: subject.id, role: grant.role },
       }).kind === 'allow' &&
-      ctx.policy.rolesFor(person).some((role) => role.name === grant.role);
+      ctx.policy.rolesFor(person, { now }).some((role) => role.name === grant.role);
     if (!still) await endOne(ctx, trx, caller, grant.id, state);
   }
   await notify(trx, { kind: 'principal', principal: subject.id, state });

@@ -35,7 +35,9 @@ export async function fileRequest(ctx: AppContext, caller: Caller, ask: Ask): Pr
   });
   if (role === undefined || decision.kind !== 'allow') {
     // Who may ask for the role at all is told what is wrong with the question; nobody else learns that it exists.
-    const known = role !== undefined && ctx.policy.rolesFor(caller.principal).some((r) => r.name === role.name);
+    const known =
+      role !== undefined &&
+      ctx.policy.rolesFor(caller.principal, { now: ctx.clock.now() }).some((r) => r.name === role.name);
     if (!known) return notFound('role', ask.role);
     if (ask.duration > role.maxDuration)
       return refused(

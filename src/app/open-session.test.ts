@@ -22,8 +22,8 @@ import { issueCredential } from './issue-credential.ts';
 
 const table = (action: Need['action'], name: string, columns: readonly string[]): Need =>
   ({ action, object: { kind: 'table', schema: 'public', name }, columns }) as Need;
-const read = { statementClass: 'read', hasWhere: false, statementCount: 1 };
-const write = { statementClass: 'write', hasWhere: true, statementCount: 1 };
+const read = { statementClass: 'read', hasWhere: false, statementCount: 1, functions: [] };
+const write = { statementClass: 'write', hasWhere: true, statementCount: 1, functions: [] };
 
 test('INVARIANT 1: without a running grant there is no secret, no session and no statement', async (t) => {
   const app = await testApp(t);

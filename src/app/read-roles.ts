@@ -18,7 +18,7 @@ export type ShownRole = {
 
 export async function readRoles(ctx: AppContext, caller: Caller): Promise<readonly ShownRole[]> {
   const now = ctx.clock.now();
-  const requestable = new Set(ctx.policy.rolesFor(caller.principal).map((role) => role.name));
+  const requestable = new Set(ctx.policy.rolesFor(caller.principal, { now: ctx.clock.now() }).map((role) => role.name));
   const pending = await ctx.db
     .selectFrom('access_request')
     .select(['id', 'role'])

@@ -91,9 +91,30 @@ export type Resource = {
   readonly roles: readonly Role[];
 };
 
-/** What `sally apply` applies: resources with their roles, and the policy files by name. */
+/** 0 is Monday. */
+export type Weekday = 0 | 1 | 2 | 3 | 4 | 5 | 6;
+
+/** When people are at work, in the time of one zone; a shift over midnight belongs to the day it begins on. */
+export type WorkingHours = {
+  /** As IANA names them, for instance `Europe/Berlin`. */
+  readonly zone: string;
+  readonly days: readonly Weekday[];
+  /** Minutes since midnight; `from` is in, `to` is not. */
+  readonly from: number;
+  readonly to: number;
+};
+
+/** How long a held statement waits at most. */
+export type HoldLimits = { readonly longest: Duration; readonly inTransaction: Duration };
+
+/** What `sally apply` applies: resources with their roles, what policy calls by name, and the policy files by name. */
 export type Configuration = {
   readonly resources: readonly Resource[];
+  /** Networks that policies name, each of addresses and CIDR blocks. */
+  readonly networks?: Readonly<Record<string, readonly string[]>>;
+  /** Absent: Monday to Friday, 09:00 to 17:00 UTC. */
+  readonly workingHours?: WorkingHours;
+  readonly holds?: HoldLimits;
   /** File name (`orders.cedar`) to Cedar text; the shipped defaults are always there besides. */
   readonly policies: Readonly<Record<string, string>>;
 };

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { hours } from '#core/instant.ts';
-import { configuration, engineWith, openCedar, person, role } from '#test/support/policy.ts';
+import { configuration, engineWith, now, openCedar, person, role } from '#test/support/policy.ts';
 
 const poison = (levels = 3000) =>
   `permit (principal, action, resource) when { ${'('.repeat(levels)}true${')'.repeat(levels)} };`;
@@ -44,6 +44,7 @@ test('INVARIANT 1: closed by default: a question that kills the evaluator is den
   for (let i = 0; i < 100_000; i += 1) deep = [deep];
   const ask = (handle: string) =>
     engine.decide({
+      now,
       action: 'request_role',
       principal: { ...person('ada', ['engineering']), handle },
       role: one.name,
@@ -71,7 +72,7 @@ test('many loads of many sets do not grow the evaluator', async () => {
         ),
       }),
     });
-    engine.decide({ action: 'read_log', principal: person('ada'), scope: 'own' });
+    engine.decide({ now, action: 'read_log', principal: person('ada'), scope: 'own' });
     if (i % 20 === 19) sizes.push(engine.memoryBytes);
   }
   assert.ok(sizes.length === 3 && sizes[2] === sizes[1], sizes.join());
@@ -84,6 +85,6 @@ test('two engines in one process know nothing of each other', async () => {
   );
   const strict = await engineWith(configuration([one]), []);
   const read = (engine: typeof strict) =>
-    engine.decide({ action: 'read_log', principal: person('ada'), scope: 'own' }).kind;
+    engine.decide({ now, action: 'read_log', principal: person('ada'), scope: 'own' }).kind;
   assert.deepEqual([read(generous), read(strict), read(generous)], ['allow', 'deny', 'allow']);
 });

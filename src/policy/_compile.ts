@@ -2,18 +2,22 @@
 import type { ValidationError } from '@cedar-policy/cedar-wasm/web';
 import type { Cure } from '#core/decision.ts';
 import type { RoleName } from '#core/ids.ts';
+import type { Instant } from '#core/instant.ts';
 import type { Configuration, Role, Resource } from '#core/role.ts';
 import { canonicalConfiguration } from './canonical-configuration.ts';
 import type { CedarInstances } from './_cedar.ts';
 import { compileRole, type GeneratedPolicy } from './_compile-role.ts';
-import { cureHelp, parseCure } from './_cure.ts';
+import { networkFinder } from './address.ts';
+import { parseCure } from './cures.ts';
 import type { PolicyFault, PolicyFile, PolicySet } from './engine.ts';
 import { parseChannel, parseObjectName } from './_names.ts';
 import { indexOfByte, positionOf } from './_position.ts';
 import { scanPolicies } from './_scan.ts';
 import { schema } from './schema.ts';
 import { scopeOf, type Scope } from './_slice.ts';
+import { mentionsOf, type Mentions } from './_mentions.ts';
 import { suggest } from './_suggest.ts';
+import { workingHoursOf } from './_working-hours.ts';
 
 export type CompiledRole = {
   readonly role: Role;
@@ -22,7 +26,12 @@ export type CompiledRole = {
   readonly policies: readonly GeneratedPolicy[];
 };
 
-export type WrittenPolicy = { readonly id: string; readonly text: string; readonly scope: Scope };
+export type WrittenPolicy = {
+  readonly id: string;
+  readonly text: string;
+  readonly scope: Scope;
+  readonly mentions: Mentions;
+};
 
 export type Compiled = {
   readonly version: string;
@@ -31,6 +40,8 @@ export type Compiled = {
   readonly written: readonly WrittenPolicy[];
   readonly cures: ReadonlyMap<string, Cure>;
   readonly roles: ReadonlyMap<RoleName, CompiledRole>;
+  readonly isWorkingHour: (now: Instant) => boolean;
+  readonly networksOf: (address: string) => readonly string[];
 };
 
 export type CompileOutcome =
@@ -108,14 +119,15 @@ export function compile(
       else if (before !== undefined) {
         const first = positionOf(before.file.text, before.start);
         fault(start, `a second policy has the id \`${id}\``, `the first is at ${before.file.name}:${first.line}`);
-      } else written.set(id, { id, text, scope: scopeOf(json), file, start });
+      } else written.set(id, { id, text, scope: scopeOf(json), mentions: mentionsOf(json.conditions), file, start });
 
       const cureText = json.annotations?.['cure'];
       if (cureText !== undefined) {
-        const cure = parseCure(cureText ?? '');
-        if (json.effect !== 'forbid') fault(start, 'only a `forbid` can have a cure');
-        else if (cure === undefined) fault(start, `\`${cureText}\` is not a cure`, cureHelp);
-        else cures.set(id, cure);
+        const parsedCure = parseCure(cureText ?? '');
+        const at = annotationAt(text, cureText ?? '');
+        if (json.effect !== 'forbid') fault(start + at, 'only a `forbid` can have a cure');
+        else if (parsedCure.kind === 'fault') fault(start + at + parsedCure.at, parsedCure.message, parsedCure.help);
+        else cures.set(id, parsedCure.cure);
       }
       for (const reference of entitiesIn([json.principal, json.action, json.resource, json.conditions])) {
         const problem = unknownReference(reference, configuration, roles);
@@ -161,9 +173,25 @@ export function compile(
   ).slice(0, 16);
   return {
     kind: 'compiled',
-    compiled: { version, configuration, written: [...written.values()], cures, roles },
+    compiled: {
+      version,
+      configuration,
+      written: [...written.values()],
+      cures,
+      roles,
+      isWorkingHour: workingHoursOf(configuration.workingHours),
+      networksOf: networkFinder(configuration.networks ?? {}),
+    },
     warnings: inOrder(warnings),
   };
+}
+
+/** Where the text of `@cure("…")` begins in the policy; with escapes in it, where the annotation does. */
+function annotationAt(policy: string, cure: string): number {
+  const match = /@cure\s*(?:\(\s*")?/.exec(policy);
+  if (match === null) return 0;
+  const inside = match.index + match[0].length;
+  return policy.startsWith(cure, inside) ? inside : match.index;
 }
 
 function inOrder(faults: readonly PolicyFault[]): PolicyFault[] {

@@ -3,14 +3,14 @@
  * serialised and parsed with every call.
  */
 import type { CedarValueJson, EntityJson, TypeAndId } from '@cedar-policy/cedar-wasm/web';
-import type { PrincipalId, RoleName } from '#core/ids.ts';
+import type { GrantId, PrincipalId, RoleName } from '#core/ids.ts';
 import { formatInstant, type Duration, type Instant } from '#core/instant.ts';
 import type { Principal } from '#core/principal.ts';
 import type { Resource } from '#core/role.ts';
 import type { Need } from '#sql/needs.ts';
 import type { Compiled, CompiledRole } from './_compile.ts';
 import { formatChannel, formatObjectName } from './_names.ts';
-import type { Cured, Question, StatementQuestion } from './question.ts';
+import type { Circumstances, GrantRef, Question, StatementQuestion } from './question.ts';
 
 export type CedarRequest = {
   readonly principal: TypeAndId;
@@ -27,20 +27,19 @@ export const maxNeeds = 500;
 export const maxColumns = 2000;
 export const maxNameLength = 300;
 
+/** What a role would give is asked before there is a grant. */
+const noGrant = 'grt_00000000000000000000000000' as GrantId;
+
 const uid = (type: string, id: string): TypeAndId => ({ type, id });
 const reference = (type: string, id: string): CedarValueJson => ({ __entity: { type, id } });
 const users = (ids: readonly PrincipalId[]): CedarValueJson[] => ids.map((id) => reference('User', id));
 const duration = (ms: Duration): CedarValueJson => ({ __extn: { fn: 'duration', arg: `${Math.floor(ms)}ms` } });
 const datetime = (at: Instant): CedarValueJson => ({ __extn: { fn: 'datetime', arg: formatInstant(at) } });
 
-/** Everything but statements is one request. `cured` replaces the question's own. */
-export function requestFor(
-  question: Exclude<Question, StatementQuestion>,
-  compiled: Compiled,
-  cured: Cured | undefined,
-): CedarRequest | Refusal {
+/** Everything but statements is one request. */
+export function requestFor(question: Exclude<Question, StatementQuestion>, compiled: Compiled): CedarRequest | Refusal {
   const { principal } = question;
-  const context = { ...commonContext(question.now, cured) };
+  const context = commonContext(question, compiled);
   const ask = (
     action: string,
     resource: TypeAndId,
@@ -63,8 +62,8 @@ export function requestFor(
       if (role === undefined) return noRole;
       return ask('request_role', uid('Role', question.role), roleEntities(role), {
         duration: duration(question.duration),
-        acts_for: users(question.actsFor ?? []),
         ...(question.startsAt === undefined ? {} : { starts_at: datetime(question.startsAt) }),
+        ...(question.ticket === undefined ? {} : { ticket: question.ticket }),
       });
     }
     case 'approve_request': {
@@ -94,22 +93,23 @@ export function requestFor(
     case 'connect': {
       const role = known(question.grant.role);
       if (role === undefined) return noRole;
-      const { address, tls } = question.client;
-      const ip = ipAddress(address);
       return ask(
         'connect',
         uid('Resource', role.resource.name),
         [grantEntity(question.grant), ...roleEntities(role)],
-        {
-          grant: reference('Grant', question.grant.id),
-          tls,
-          ...(ip === undefined ? {} : { address: { __extn: { fn: 'ip', arg: ip } } }),
-        },
+        { grant: reference('Grant', question.grant.id) },
         [question.grant.role],
       );
     }
     case 'administer':
-      return ask('administer', uid('Administration', question.what), []);
+      return ask('administer', uid('Administration', question.what), [], {
+        administrators: question.administrators ?? 1,
+      });
+    case 'manage_authenticators': {
+      const { of, change, authenticators, administrators } = question;
+      const entities = of.id === principal.id ? [] : [userEntity(of, [])];
+      return ask('manage_authenticators', uid('User', of.id), entities, { change, authenticators, administrators });
+    }
     case 'revoke_grant':
       // A grant of a role that is no longer declared must still be revocable, by its owner and administrators.
       return ask('revoke_grant', uid('Grant', question.grant.id), [
@@ -134,13 +134,19 @@ export function requestFor(
 
 /** One need of a statement. The session's role is the principal's only one, whatever other grants are live. */
 export function requestForNeed(
-  question: Pick<StatementQuestion, 'principal' | 'now' | 'context'>,
+  question: StatementQuestion,
   role: CompiledRole,
   need: Need,
-  cured: Cured | undefined,
+  compiled: Compiled,
 ): CedarRequest | Refusal {
   const { resource } = role;
   const { object, action, columns } = need;
+  const grant = question.grant ?? { id: noGrant, principal: question.principal.id, role: role.role.name };
+  if (
+    question.context.functions.length > maxColumns ||
+    question.context.functions.some((name) => name.length > maxNameLength)
+  )
+    return { because: 'the statement calls too many functions, or ones with too long names' };
   if (columns.length > maxColumns || columns.some((name) => name.length > maxNameLength))
     return { because: 'the statement names too many columns, or too long ones' };
   const on = reference('Resource', resource.name);
@@ -169,24 +175,54 @@ export function requestForNeed(
     action: uid('PG::Action', action),
     resource: entity.uid as TypeAndId,
     context: {
-      ...commonContext(question.now, cured),
+      ...commonContext(question, compiled),
       columns: [...columns],
+      tables: tablesOf(question.needs, resource.name),
+      functions: [...question.context.functions],
       class: question.context.statementClass,
       has_where: question.context.hasWhere,
       statement_count: question.context.statementCount,
+      ...(question.context.estimatedRows === undefined ? {} : { estimated_rows: question.context.estimatedRows }),
+      grant: reference('Grant', grant.id),
     },
-    entities: [userEntity(question.principal, [role.role.name]), entity, resourceEntity(resource)],
+    entities: [userEntity(question.principal, [role.role.name]), entity, grantEntity(grant), ...roleEntities(role)],
   };
 }
 
-function commonContext(now: Instant | undefined, cured: Cured | undefined): Record<string, CedarValueJson> {
+function tablesOf(needs: readonly Need[], resource: string): CedarValueJson[] {
+  const ids = new Set(
+    needs.flatMap(({ object }) => (object.kind === 'table' ? [`${resource}/${formatObjectName(object)}`] : [])),
+  );
+  return [...ids].map((id) => reference('PG::Table', id));
+}
+
+function commonContext(
+  question: Circumstances,
+  { isWorkingHour, networksOf }: Compiled,
+): Record<string, CedarValueJson> {
+  const { now, client, device, signIn, actsFor, cured } = question;
+  const ip = client === undefined ? undefined : ipAddress(client.address);
+  const age = (of: Duration | undefined) => (of === undefined ? {} : { age: duration(of) });
   return {
-    ...(now === undefined ? {} : { time: datetime(now) }),
-    proof: { covers_action: cured?.proof === true },
-    approval: { covers_action: cured?.approval === true },
+    time: datetime(now),
+    working_hours: isWorkingHour(now),
+    client: {
+      ...(ip === undefined ? {} : { address: { __extn: { fn: 'ip', arg: ip } } }),
+      networks: ip === undefined ? [] : [...networksOf(ip)],
+      tls: client?.tls === true,
+    },
+    device: { known: device?.known === true, ...age(device?.age) },
+    sign_in: { fresh: cured?.freshSignIn === true, method: signIn?.method ?? 'none', ...age(signIn?.age) },
+    acts_for: users(actsFor ?? []),
+    proof: {
+      covers_action: cured?.proof === true,
+      ...age(cured?.proofAge),
+      ...(cured?.authenticatorAge === undefined ? {} : { authenticator_age: duration(cured.authenticatorAge) }),
+    },
+    approval: { covers_action: cured?.approval === true, count: cured?.approvals ?? 0 },
     reason: { given: cured?.reason === true },
     activation: { done: cured?.activation === true },
-    sign_in: { fresh: cured?.freshSignIn === true },
+    preview: { confirmed: cured?.preview === true },
   };
 }
 
@@ -236,14 +272,19 @@ function roleOrGone(name: RoleName, role: CompiledRole | undefined): EntityJson[
   ];
 }
 
-function grantEntity(grant: {
-  readonly id: string;
-  readonly principal: PrincipalId;
-  readonly role: RoleName;
-}): EntityJson {
+function grantEntity(grant: GrantRef): EntityJson {
+  const { id, principal, role, reason = '', ticket, approvals = 0, activatedAt, endsAt } = grant;
   return {
-    uid: uid('Grant', grant.id),
-    attrs: { owner: reference('User', grant.principal), role: reference('Role', grant.role) },
+    uid: uid('Grant', id),
+    attrs: {
+      owner: reference('User', principal),
+      role: reference('Role', role),
+      reason,
+      approvals,
+      ...(ticket === undefined ? {} : { ticket }),
+      ...(activatedAt === undefined ? {} : { activated_at: datetime(activatedAt) }),
+      ...(endsAt === undefined ? {} : { ends_at: datetime(endsAt) }),
+    },
     parents: [],
   };
 }

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { hours } from '#core/instant.ts';
-import { configuration, openPolicyEngine, person, role } from '#test/support/policy.ts';
+import { configuration, now, openPolicyEngine, person, role } from '#test/support/policy.ts';
 import { maxDepth, maxFileLength, maxNesting, maxPolicyLength, scanPolicies } from './_scan.ts';
 
 const texts = (text: string) => scanPolicies(text).policies.map((policy) => policy.text);
@@ -95,7 +95,13 @@ for (const [name, shape] of Object.entries(shapes)) {
     engine.load({ shipped: [], configuration: configuration([one], { 'x.cedar': `${shape(n)}\n${sound}` }) });
     const after = engine.load({ shipped: [], configuration: configuration([one], { 'x.cedar': sound }) });
     assert.equal(after.kind, 'loaded');
-    const question = { action: 'request_role', principal: person('ada'), role: one.name, duration: hours(1) } as const;
+    const question = {
+      now,
+      action: 'request_role',
+      principal: person('ada'),
+      role: one.name,
+      duration: hours(1),
+    } as const;
     assert.equal(engine.decide(question).kind, 'allow');
     assert.equal(engine.faults, 0);
   });

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { RoleName } from '#core/ids.ts';
 import type { Need } from '#sql/needs.ts';
-import { configuration, engineWith, openCedar, person, role } from '#test/support/policy.ts';
+import { configuration, engineWith, now, openCedar, person, role } from '#test/support/policy.ts';
 import { actionGroups, pgActions } from './_slice.ts';
 import { schema } from './schema.ts';
 
@@ -125,11 +125,12 @@ test('what is left out could not have had a say: the slice answers as the whole 
       );
       assert.ok(whole.kind === 'done' && whole.value.type === 'success');
       const answer = engine.decide({
+        now,
         action: 'statement',
         principal,
         role: name as RoleName,
         needs: [need],
-        context: { statementClass: 'read', hasWhere: false, statementCount: 1 },
+        context: { statementClass: 'read', hasWhere: false, statementCount: 1, functions: [] },
       });
       // Some pairs the schema doesn't know, such as `select` on the database; those are denied without asking.
       if (answer.kind === 'deny' && answer.because.startsWith('the question')) continue;

@@ -34,3 +34,44 @@ export function isNetwork(text: string): boolean {
 export function isLoopback(host: string): boolean {
   return host === 'localhost' || host === '::1' || /^127(?:\.\d{1,3}){3}$/.test(host);
 }
+
+/** The names of the networks that an address is in. Networks are as `isNetwork` accepts them; an IPv4 address is in IPv4 networks only. */
+export function networkFinder(
+  networks: Readonly<Record<string, readonly string[]>>,
+): (address: string) => readonly string[] {
+  const all = Object.entries(networks).map(([name, blocks]) => ({ name, blocks: blocks.map(parseBlock) }));
+  return (text) => {
+    const address = parseBlock(text);
+    if (address === undefined) return [];
+    const isIn = (block: Block | undefined) =>
+      block?.bits === address.bits &&
+      address.value >> BigInt(block.bits - block.length) === block.value >> BigInt(block.bits - block.length);
+    return all.filter(({ blocks }) => blocks.some(isIn)).map(({ name }) => name);
+  };
+}
+
+type Block = { readonly bits: 32 | 128; readonly value: bigint; readonly length: number };
+
+function parseBlock(text: string): Block | undefined {
+  if (!isNetwork(text)) return undefined;
+  const [address = '', length] = text.split('/');
+  const bits = address.includes(':') ? 128 : 32;
+  const whole = (groups: readonly number[], size: number) =>
+    groups.reduce((value, group) => (value << BigInt(size)) | BigInt(group), 0n);
+  if (bits === 32)
+    return {
+      bits,
+      value: whole(address.split('.').map(Number), 8),
+      length: length === undefined ? bits : Number(length),
+    };
+  const groupsOf = (half: string) => (half === '' ? [] : half.split(':').map((group) => Number.parseInt(group, 16)));
+  const [head = '', tail] = address.split('::');
+  const before = groupsOf(head);
+  const after = groupsOf(tail ?? '');
+  const zeros = Array.from({ length: 8 - before.length - after.length }, () => 0);
+  return {
+    bits,
+    value: whole([...before, ...zeros, ...after], 16),
+    length: length === undefined ? bits : Number(length),
+  };
+}

@@ -15,11 +15,11 @@ import {
   type RoleName,
   type SessionId,
 } from '#core/ids.ts';
-import { minutes, parseDuration, parseInstant } from '#core/instant.ts';
+import { minutes, parseDuration, parseInstant, type Instant } from '#core/instant.ts';
 import { parseGroup, parseHandle, type Principal, type PrincipalKind } from '#core/principal.ts';
 import type { Need } from '#sql/needs.ts';
 import type { PolicyEngine, PolicyFault } from './engine.ts';
-import { parseCure } from './_cure.ts';
+import { parseCure } from './cures.ts';
 import { parseChannel, parseObjectName } from './_names.ts';
 import { pgActions } from './_slice.ts';
 import type { Administered, Cured, Question, StatementQuestion } from './question.ts';
@@ -93,6 +93,9 @@ function describe(answer: Decision): string {
   const how = answer.kind === 'curable' ? ` (${answer.cures.map((cure) => cure.kind).join(', ')})` : '';
   return `${answer.kind}${how}${answer.policies.length === 0 ? '' : ` by ${answer.policies.join(', ')}`}${why}`;
 }
+
+/** When a case says nothing else: a Wednesday in working hours. */
+const noon = 1_767_787_200_000 as Instant;
 
 const actions = [
   'request',
@@ -242,7 +245,7 @@ function readQuestion(
 
   const who = somebody(fields.who, '`who`');
   const cured = readCured(yaml, fields.cured);
-  const shared = (of: Principal) => ({ principal: of, ...(cured === undefined ? {} : { cured }) });
+  const shared = (of: Principal) => ({ principal: of, now: noon, ...(cured === undefined ? {} : { cured }) });
   const actsFor = () =>
     (yaml.list(fields['acts-for'], '`acts-for`') ?? []).flatMap((at) => {
       const found = somebody(at, 'a principal');
@@ -337,7 +340,7 @@ function readStatementContext(yaml: YamlReader, fields: Fields): StatementQuesti
   const statementCount =
     fields.statements === undefined ? 1 : yaml.wholeNumber(fields.statements, '`statements`', 1, 1000);
   if (hasWhere === undefined || statementClass === undefined || statementCount === undefined) return undefined;
-  return { hasWhere, statementClass, statementCount };
+  return { hasWhere, statementClass, statementCount, functions: [] };
 }
 
 /** `select on public.orders (id, status)`, `call on public.refund()`, `listen on channel jobs`, `ddl on the database`: as `describeNeed` writes them. */
@@ -396,7 +399,9 @@ function readExpected(yaml: YamlReader, fields: Fields): Expected | undefined {
   const kind = oneOf(yaml, fields.expect, '`expect`', ['allow', 'deny', 'curable'] as const);
   const cures = (yaml.list(fields.cures, '`cures`') ?? []).map((item) => {
     const text = yaml.text(item, 'a cure');
-    return text === undefined ? undefined : (parseCure(text) ?? yaml.fault(item, `\`${text}\` is not a cure`));
+    if (text === undefined) return undefined;
+    const parsed = parseCure(text);
+    return parsed.kind === 'cure' ? parsed.cure : yaml.fault(item, parsed.message, parsed.help);
   });
   const by = (yaml.list(fields.by, '`by`') ?? []).map((item) => yaml.text(item, 'an id'));
   if (cures.length > 0 && kind !== undefined && kind !== 'curable')

@@ -311,17 +311,17 @@ for (const [name, text, expected] of [
   [
     'a cure on a permit',
     '@id("x") @cure("proof") permit (principal, action, resource);',
-    'policies/x.cedar:1:1 only a `forbid` can have a cure',
+    'policies/x.cedar:1:17 only a `forbid` can have a cure',
   ],
   [
     'a cure that is none',
     '@id("x") @cure("magic") forbid (principal, action, resource);',
-    'policies/x.cedar:1:1 `magic` is not a cure',
+    'policies/x.cedar:1:17 `magic` is not a cure',
   ],
   [
     'a cure by nobody',
     '@id("x") @cure("approval by dba count 0") forbid (principal, action, resource);',
-    'policies/x.cedar:1:1 `approval by dba count 0` is not a cure',
+    'policies/x.cedar:1:39 `0` is not a number of people',
   ],
   ['a template', '@id("x") permit (principal == ?principal, action, resource);', 'policies/x.cedar:1:'],
   [

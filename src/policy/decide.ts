@@ -8,19 +8,20 @@
  * A few things no policy can give are refused here before Cedar is asked; their ids begin with `builtin:`.
  */
 import type { Response } from '@cedar-policy/cedar-wasm/web';
-import type { Allow, CurableDenial, Cure, Decision, Deny } from '#core/decision.ts';
+import type { Allow, CurableDenial, Decision, Demand, Deny } from '#core/decision.ts';
 import type { PrincipalId, RequestId, RoleName } from '#core/ids.ts';
-import { seconds } from '#core/instant.ts';
+import { seconds, type Instant } from '#core/instant.ts';
 import { administrators, type Principal } from '#core/principal.ts';
 import type { Role } from '#core/role.ts';
 import type { Need, PgAction } from '#sql/needs.ts';
 import { createCedarInstances, type CedarInstances } from './_cedar.ts';
-import { compile, type Compiled, type CompiledRole, type CompileOutcome } from './_compile.ts';
-import { assumeCured, distinctCures } from './_cure.ts';
+import { compile, type Compiled, type CompiledRole, type CompileOutcome, type WrittenPolicy } from './_compile.ts';
+import { assumeCured, distinctCures, metAlready } from './cures.ts';
+import { mentionsEstimate, variesWith } from './_mentions.ts';
 import { formatChannel, formatObjectName } from './_names.ts';
 import type { Decide, Lockout, PolicyEngine, PolicySet, StatementAnswer } from './engine.ts';
 import { maxNeeds, requestFor, requestForNeed, type CedarRequest, type Refusal } from './_request.ts';
-import type { Cured, Question, StatementQuestion } from './question.ts';
+import type { Circumstances, Cured, Question, StatementQuestion } from './question.ts';
 import { schema } from './schema.ts';
 import { couldMatchStatement } from './_slice.ts';
 
@@ -73,7 +74,7 @@ export async function createPolicyEngine(options: PolicyEngineOptions): Promise<
     },
     decide,
     rolesThatGive: (ask) => judge?.rolesThatGive(ask) ?? [],
-    rolesFor: (principal) => judge?.rolesFor(principal) ?? [],
+    rolesFor: (principal, circumstances) => judge?.rolesFor(principal, circumstances) ?? [],
     lockouts: (set, people) => {
       const outcome = compiled(set);
       return lockouts(
@@ -107,7 +108,7 @@ type Judge = Pick<PolicyEngine, 'rolesThatGive' | 'rolesFor'> & {
 type Answer =
   | { readonly kind: 'allow'; readonly policies: readonly string[] }
   | { readonly kind: 'deny'; readonly policies: readonly string[]; readonly because: string }
-  | { readonly kind: 'curable'; readonly policies: readonly string[]; readonly cures: readonly Cure[] };
+  | { readonly kind: 'curable'; readonly policies: readonly string[]; readonly demands: readonly Demand[] };
 
 /** `prefix` keeps the evaluator's names for the policies in use apart from those of a set that is only looked at. */
 function createJudge(compiled: Compiled, cedar: CedarInstances, prefix: 'live' | 'candidate'): Judge {
@@ -167,11 +168,11 @@ function createJudge(compiled: Compiled, cedar: CedarInstances, prefix: 'live' |
   /** Asks, and once more with the cures assumed when every forbid that stands in the way has one. */
   const answer = (
     ask: (cured: Cured | undefined) => CedarRequest | Refusal,
-    cured: Cured | undefined,
+    circumstances: Circumstances,
     slice?: Slice,
   ): Answer => {
-    const run = (assumed: Cured | undefined): Answer => {
-      const request = ask(assumed);
+    const run = (cured: Cured | undefined): Answer => {
+      const request = ask(cured);
       if ('because' in request) return { kind: 'deny', policies: [], because: request.because };
       const response = evaluate(request, slice);
       if ('because' in response) return { kind: 'deny', policies: [], because: response.because };
@@ -186,17 +187,31 @@ function createJudge(compiled: Compiled, cedar: CedarInstances, prefix: 'live' |
       const policies = diagnostics.reason.toSorted();
       if (decision === 'allow') return { kind: 'allow', policies };
       if (policies.length === 0) return { kind: 'deny', policies, because: 'no policy permits it' };
-      const cures = policies.map((id) => compiled.cures.get(id));
-      const uncured = policies.filter((_, i) => cures[i] === undefined);
+      const demands: Demand[] = [];
+      const uncured: string[] = [];
+      for (const policy of policies) {
+        const cure = compiled.cures.get(policy);
+        if (cure === undefined) uncured.push(policy);
+        else demands.push({ policy, cure });
+      }
       if (uncured.length > 0)
         return { kind: 'deny', policies, because: `forbidden by ${uncured.map((id) => `\`${id}\``).join(', ')}` };
-      return { kind: 'curable', policies, cures: distinctCures(cures.filter((cure) => cure !== undefined)) };
+      return { kind: 'curable', policies, demands };
     };
-    const first = run(cured);
+    let { cured } = circumstances;
+    let first = run(cured);
+    // Who has signed in a moment ago isn't asked to do it again.
+    const met = first.kind === 'curable' ? metAlready(curesOf(first.demands), circumstances) : undefined;
+    if (met !== undefined) {
+      cured = met;
+      first = run(cured);
+    }
     if (first.kind !== 'curable') return first;
     // Nobody is sent to fetch what can't help.
-    const then = run(assumeCured(cured, first.cures));
+    const then = run(assumeCured({ ...circumstances, cured: cured ?? {} }, curesOf(first.demands)));
     if (then.kind === 'allow') return first;
+    // With everything obtained nothing would permit it: that is the reason, and no forbid is.
+    if (then.kind === 'deny' && then.policies.length === 0) return then;
     const because =
       then.kind === 'deny' ? then.because : `forbidden by ${then.policies.map((id) => `\`${id}\``).join(', ')}`;
     return { kind: 'deny', policies: distinct([...first.policies, ...then.policies]), because };
@@ -206,60 +221,83 @@ function createJudge(compiled: Compiled, cedar: CedarInstances, prefix: 'live' |
     const builtIn = refusedOutright(question);
     if (builtIn !== undefined) return denial(version, [builtIn.policy], builtIn.because, question);
     return decision(
-      answer((cured) => requestFor(question, compiled, cured), question.cured),
+      answer((cured) => requestFor(withCured(question, cured), compiled), question),
       version,
     );
   };
 
   const decideStatement = (question: StatementQuestion): StatementAnswer => {
     const { needs } = question;
-    const deny = (policies: readonly string[], because: string): StatementAnswer => ({
+    const always = { variesWith: 'nothing', wantsEstimate: false } as const;
+    const refuse = (policies: readonly string[], because: string): StatementAnswer => ({
       kind: 'deny',
       policies,
       version,
       because,
       missing: needs,
+      ...always,
     });
     const builtIn = refusedOutright(question);
-    if (builtIn !== undefined) return deny([builtIn.policy], builtIn.because);
+    if (builtIn !== undefined) return refuse([builtIn.policy], builtIn.because);
     const role = compiled.roles.get(question.role);
-    if (role === undefined) return deny([], 'there is no such role');
-    if (needs.length > maxNeeds) return deny([], `the statement needs more than ${maxNeeds} permissions`);
+    if (role === undefined) return refuse([], 'there is no such role');
+    if (needs.length > maxNeeds) return refuse([], `the statement needs more than ${maxNeeds} permissions`);
     // `begin`, `show` and their like touch nothing that policy speaks about.
-    if (needs.length === 0) return allow(['builtin:needs-nothing'], version);
+    if (needs.length === 0) return { ...allow(['builtin:needs-nothing'], version), ...always };
 
-    const judged = needs.map((need) => ({
-      need,
-      answer: answer((cured) => requestForNeed(question, role, need, cured), question.cured, {
+    const mentions = [...new Set(needs.map(({ action }) => action))].flatMap((action) =>
+      writtenFor(compiled, { role, action }).map((policy) => policy.mentions),
+    );
+    const reuse = {
+      variesWith: variesWith(mentions, question),
+      wantsEstimate: question.context.estimatedRows === undefined && mentionsEstimate(mentions),
+    };
+    const deny = (policies: readonly string[], because: string, missing: readonly Need[]): StatementAnswer => ({
+      kind: 'deny',
+      policies,
+      version,
+      because,
+      missing,
+      ...reuse,
+    });
+    const judge = (need: Need, circumstances: Circumstances) =>
+      answer((cured) => requestForNeed(withCured(question, cured), role, need, compiled), circumstances, {
         role,
         action: need.action,
-      }),
-    }));
+      });
+    const judged = needs.map((need) => ({ need, answer: judge(need, question) }));
     const policies = (of: readonly { readonly answer: Answer }[]) =>
       distinct(of.flatMap(({ answer: { policies } }) => policies));
     const denied = judged.filter((item) => item.answer.kind === 'deny');
     if (denied.length > 0) {
-      const because = denied[0]?.answer.kind === 'deny' ? denied[0].answer.because : 'no policy permits it';
-      return { kind: 'deny', policies: policies(denied), version, because, missing: denied.map(({ need }) => need) };
+      // Where nothing permits a part of it, another role would help more than to know what else is in the way.
+      const unpermitted = denied.filter((item) => item.answer.policies.length === 0);
+      const told = unpermitted.length > 0 ? unpermitted : denied;
+      const because = told[0]?.answer.kind === 'deny' ? told[0].answer.because : 'no policy permits it';
+      return deny(
+        policies(denied),
+        because,
+        denied.map(({ need }) => need),
+      );
     }
     const curable = judged.filter((item) => item.answer.kind === 'curable');
-    if (curable.length === 0) return allow(policies(judged), version);
-    const cures = distinctCures(curable.flatMap(({ answer }) => (answer.kind === 'curable' ? answer.cures : [])));
+    if (curable.length === 0) return { ...allow(policies(judged), version), ...reuse };
+    const demands = distinctDemands(curable.flatMap(({ answer }) => (answer.kind === 'curable' ? answer.demands : [])));
+    const cures = curesOf(demands);
     // What cures one need must not be what forbids another.
-    const assumed = assumeCured(question.cured, cures);
-    const together = needs.map((need) =>
-      answer(() => requestForNeed(question, role, need, assumed), assumed, { role, action: need.action }),
-    );
-    const stillDenied = together.findIndex(({ kind }) => kind !== 'allow');
-    if (stillDenied !== -1)
-      return deny(policies(curable), 'what would cure one part of the statement does not cure the whole');
+    const cured = assumeCured(question, cures);
+    const stillDenied = needs.some((need) => judge(need, { ...question, cured }).kind !== 'allow');
+    if (stillDenied)
+      return deny(policies(curable), 'what would cure one part of the statement does not cure the whole', needs);
     return {
       kind: 'curable',
       policies: policies(curable),
       version,
       cures,
+      demands,
       because: 'it needs more before it is allowed',
       missing: curable.map(({ need }) => need),
+      ...reuse,
     };
   };
 
@@ -269,15 +307,16 @@ function createJudge(compiled: Compiled, cedar: CedarInstances, prefix: 'live' |
   const decide = (question: Question): Decision =>
     question.action === 'statement' ? decideStatement(question) : decideOne(question);
 
-  const mayRequest = (principal: Principal, role: Role): boolean =>
-    decide({ action: 'request_role', principal, role: role.name, duration: seconds(1) }).kind !== 'deny';
+  const mayRequest = (principal: Principal, role: Role, circumstances: Circumstances): boolean =>
+    decide({ ...circumstances, action: 'request_role', principal, role: role.name, duration: seconds(1) }).kind !==
+    'deny';
 
   return {
     compiled,
     decide,
-    rolesFor: (principal) =>
-      [...compiled.roles.values()].map(({ role }) => role).filter((role) => mayRequest(principal, role)),
-    rolesThatGive: ({ principal, resource, needs, context, limit = 3 }) => {
+    rolesFor: (principal, circumstances) =>
+      [...compiled.roles.values()].map(({ role }) => role).filter((role) => mayRequest(principal, role, circumstances)),
+    rolesThatGive: ({ principal, resource, needs, context, limit = 3, ...circumstances }) => {
       const found: RoleName[] = [];
       if (needs.length === 0 || needs.length > maxNeeds) return found;
       const candidates = [...compiled.roles.values()]
@@ -291,9 +330,9 @@ function createJudge(compiled: Compiled, cedar: CedarInstances, prefix: 'live' |
             .flatMap(generatedFor)
             .some((permit) => policies.some(({ id }) => id === `role:${role.name}:${permit}`)) || mentioned(role.name);
         if (!plausible) continue;
-        if (!mayRequest(principal, role)) continue;
-        if (decideStatement({ action: 'statement', principal, role: role.name, needs, context }).kind !== 'deny')
-          found.push(role.name);
+        if (!mayRequest(principal, role, circumstances)) continue;
+        const asked = { ...circumstances, action: 'statement', principal, role: role.name, needs, context } as const;
+        if (decideStatement(asked).kind !== 'deny') found.push(role.name);
       }
       return found;
     },
@@ -331,7 +370,12 @@ function decision(answer: Answer, version: string): Decision {
     case 'deny':
       return { ...answer, version } satisfies Deny;
     case 'curable':
-      return { ...answer, version, because: 'it needs more before it is allowed' } satisfies CurableDenial;
+      return {
+        ...answer,
+        version,
+        cures: curesOf(answer.demands),
+        because: 'it needs more before it is allowed',
+      } satisfies CurableDenial;
     default:
       return answer satisfies never;
   }
@@ -339,22 +383,36 @@ function decision(answer: Answer, version: string): Decision {
 
 function denial(version: string, policies: readonly string[], because: string, question: Question): Deny {
   const base = { kind: 'deny', policies, version, because } as const;
-  return question.action === 'statement' ? ({ ...base, missing: question.needs } as Deny) : base;
+  if (question.action !== 'statement') return base;
+  // The type of `Decision` doesn't know that a statement was asked about; `Decide` does.
+  const answer: StatementAnswer = { ...base, missing: question.needs, variesWith: 'moment', wantsEstimate: false };
+  return answer;
 }
+
+const curesOf = (demands: readonly Demand[]) => distinctCures(demands.map(({ cure }) => cure));
+
+function distinctDemands(demands: readonly Demand[]): readonly Demand[] {
+  return [...new Map(demands.map((demand) => [demand.policy, demand])).values()].toSorted((a, b) =>
+    a.policy < b.policy ? -1 : 1,
+  );
+}
+
+const withCured = <Q extends Question>(question: Q, cured: Cured | undefined): Q =>
+  cured === undefined ? question : { ...question, cured };
 
 /** The part of the policies that a statement's need is judged by. */
 type Slice = { readonly role: CompiledRole; readonly action: PgAction };
 
 function policiesFor(
-  { written }: Compiled,
+  compiled: Compiled,
   slice: Slice | undefined,
 ): readonly { readonly id: string; readonly text: string }[] {
-  if (slice === undefined) return written.filter(({ scope }) => scope.plain);
-  const { role, action } = slice;
-  return [
-    ...written.filter(({ scope }) => couldMatchStatement(scope, action, role.resource.name, role.role.name)),
-    ...role.policies.filter((policy) => policy.action === action),
-  ];
+  if (slice === undefined) return compiled.written.filter(({ scope }) => scope.plain);
+  return [...writtenFor(compiled, slice), ...slice.role.policies.filter((policy) => policy.action === slice.action)];
+}
+
+function writtenFor({ written }: Compiled, { role, action }: Slice): readonly WrittenPolicy[] {
+  return written.filter(({ scope }) => couldMatchStatement(scope, action, role.resource.name, role.role.name));
 }
 
 function freeSlot(parsed: Map<string, string>, prefix: string): string {
@@ -395,6 +453,9 @@ function distinct(ids: readonly string[]): readonly string[] {
   return [...new Set(ids)].toSorted();
 }
 
+/** A Wednesday in the middle of the day. */
+const now = 1_767_787_200_000 as Instant;
+
 /** People tried before a lock-out is called one. */
 const maxPeople = 2000;
 
@@ -405,7 +466,7 @@ function lockouts(judge: Judge | undefined, everybody: readonly Principal[]): re
     const reachable =
       judge !== undefined &&
       membersFirst(people, [administrators]).some(
-        (principal) => judge.decide({ action: 'administer', principal, what }).kind !== 'deny',
+        (principal) => judge.decide({ action: 'administer', principal, what, now }).kind !== 'deny',
       );
     if (!reachable)
       found.push({
@@ -427,7 +488,7 @@ function lockouts(judge: Judge | undefined, everybody: readonly Principal[]): re
         role: role.name,
         duration: role.maxDuration,
       };
-      if (judge?.decide({ action: 'approve_request', principal, request }).kind !== 'deny') reached += 1;
+      if (judge?.decide({ action: 'approve_request', principal, request, now }).kind !== 'deny') reached += 1;
       if (reached >= count) break;
     }
     if (reached < count)

@@ -4,12 +4,12 @@
  * Everything is closed by default (INVARIANT 1): nothing loaded, an unknown role, an error in a policy while it is
  * evaluated, a fault in the evaluator, a question too large to ask: each is a denial.
  */
-import type { Allow, CurableDenial, Decision, Deny } from '#core/decision.ts';
+import type { Allow, CurableDenial, Decision, Deny, VariesWith } from '#core/decision.ts';
 import type { ResourceName, RoleName } from '#core/ids.ts';
 import type { Principal } from '#core/principal.ts';
 import type { Configuration, Role } from '#core/role.ts';
 import type { Need } from '#sql/needs.ts';
-import type { Question, StatementQuestion } from './question.ts';
+import type { Circumstances, Question, StatementQuestion } from './question.ts';
 
 /** One file of Cedar text. The name is what faults and the ids in the log call it by. */
 export type PolicyFile = { readonly name: string; readonly text: string };
@@ -38,8 +38,12 @@ export type LoadOutcome =
   /** Nothing changed: what was loaded before still answers. */
   | { readonly kind: 'faults'; readonly faults: readonly PolicyFault[] };
 
-/** A statement's answer also says which needs stood in the way. */
-export type StatementAnswer = Allow | ((Deny | CurableDenial) & { readonly missing: readonly Need[] });
+/** A statement's answer also says how far it may be used again, and which needs stood in the way. */
+export type StatementAnswer = (Allow | ((Deny | CurableDenial) & { readonly missing: readonly Need[] })) & {
+  readonly variesWith: VariesWith;
+  /** A policy that has a say looks at `estimated_rows`, and none was given: find it out and ask again. */
+  readonly wantsEstimate: boolean;
+};
 
 export type Decide = {
   (question: StatementQuestion): StatementAnswer;
@@ -68,15 +72,17 @@ export type PolicyEngine = {
    * Roles on that resource that this principal may request and that would give all of these needs: the narrowest first, at
    * most `limit` (3).
    */
-  readonly rolesThatGive: (ask: {
-    readonly principal: Principal;
-    readonly resource: ResourceName;
-    readonly needs: readonly Need[];
-    readonly context: StatementQuestion['context'];
-    readonly limit?: number;
-  }) => readonly RoleName[];
+  readonly rolesThatGive: (
+    ask: Circumstances & {
+      readonly principal: Principal;
+      readonly resource: ResourceName;
+      readonly needs: readonly Need[];
+      readonly context: StatementQuestion['context'];
+      readonly limit?: number;
+    },
+  ) => readonly RoleName[];
   /** The roles this principal may request, in the order of the configuration. */
-  readonly rolesFor: (principal: Principal) => readonly Role[];
+  readonly rolesFor: (principal: Principal, circumstances: Circumstances) => readonly Role[];
   /**
    * Who could no longer be reached under this set, given everybody there is. A set with faults in itself answers as if
    * nobody could do anything.

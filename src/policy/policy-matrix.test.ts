@@ -6,7 +6,7 @@ import type { GrantId, RequestId, RoleName, SessionId } from '#core/ids.ts';
 import { hours, minutes } from '#core/instant.ts';
 import type { Principal } from '#core/principal.ts';
 import type { Need } from '#sql/needs.ts';
-import { exampleEngine, idOf, person } from '#test/support/policy.ts';
+import { exampleEngine, idOf, now, person } from '#test/support/policy.ts';
 import type { Administered, Question } from './question.ts';
 
 const golden = new URL('../../test/golden/policy-matrix.txt', import.meta.url);
@@ -98,33 +98,33 @@ const sections: readonly (readonly [title: string, rows: readonly Row[]])[] = [
     [
       [
         'request support-read for 4h',
-        (principal) => ({ action: 'request_role', principal, role: support, duration: hours(4) }),
+        (principal) => ({ now, action: 'request_role', principal, role: support, duration: hours(4) }),
       ],
       [
         'request support-read for 5h',
-        (principal) => ({ action: 'request_role', principal, role: support, duration: hours(5) }),
+        (principal) => ({ now, action: 'request_role', principal, role: support, duration: hours(5) }),
       ],
       [
         'request fix-orders for 30m',
-        (principal) => ({ action: 'request_role', principal, role: fix, duration: minutes(30) }),
+        (principal) => ({ now, action: 'request_role', principal, role: fix, duration: minutes(30) }),
       ],
       [
         'request a role not there',
-        (principal) => ({ action: 'request_role', principal, role: gone, duration: hours(1) }),
+        (principal) => ({ now, action: 'request_role', principal, role: gone, duration: hours(1) }),
       ],
     ],
   ],
   [
     'approving and denying',
     [
-      ["approve ada's request", (principal) => ({ action: 'approve_request', principal, request: request(ada) })],
+      ["approve ada's request", (principal) => ({ now, action: 'approve_request', principal, request: request(ada) })],
       [
         'approve one of their own',
-        (principal) => ({ action: 'approve_request', principal, request: request(principal) }),
+        (principal) => ({ now, action: 'approve_request', principal, request: request(principal) }),
       ],
       [
         'approve one in their name',
-        (principal) => ({ action: 'approve_request', principal, request: request(ada, [principal]) }),
+        (principal) => ({ now, action: 'approve_request', principal, request: request(ada, [principal]) }),
       ],
     ],
   ],
@@ -133,27 +133,33 @@ const sections: readonly (readonly [title: string, rows: readonly Row[]])[] = [
     [
       [
         'activate their own grant',
-        (principal) => ({ action: 'activate_grant', principal, grant: grant(principal, support) }),
+        (principal) => ({ now, action: 'activate_grant', principal, grant: grant(principal, support) }),
       ],
-      ["activate ada's grant", (principal) => ({ action: 'activate_grant', principal, grant: grant(ada, support) })],
+      [
+        "activate ada's grant",
+        (principal) => ({ now, action: 'activate_grant', principal, grant: grant(ada, support) }),
+      ],
       [
         'connect under their own grant',
-        (principal) => ({ action: 'connect', principal, grant: grant(principal, support), client }),
+        (principal) => ({ now, action: 'connect', principal, grant: grant(principal, support), client }),
       ],
       [
         "connect under ada's grant",
-        (principal) => ({ action: 'connect', principal, grant: grant(ada, support), client }),
+        (principal) => ({ now, action: 'connect', principal, grant: grant(ada, support), client }),
       ],
       [
         'connect, role not there',
-        (principal) => ({ action: 'connect', principal, grant: grant(principal, gone), client }),
+        (principal) => ({ now, action: 'connect', principal, grant: grant(principal, gone), client }),
       ],
       [
         'hand back their own grant',
-        (principal) => ({ action: 'revoke_grant', principal, grant: grant(principal, support) }),
+        (principal) => ({ now, action: 'revoke_grant', principal, grant: grant(principal, support) }),
       ],
-      ["revoke ada's grant", (principal) => ({ action: 'revoke_grant', principal, grant: grant(ada, support) })],
-      ["revoke ada's, role not there", (principal) => ({ action: 'revoke_grant', principal, grant: grant(ada, gone) })],
+      ["revoke ada's grant", (principal) => ({ now, action: 'revoke_grant', principal, grant: grant(ada, support) })],
+      [
+        "revoke ada's, role not there",
+        (principal) => ({ now, action: 'revoke_grant', principal, grant: grant(ada, gone) }),
+      ],
     ],
   ],
   [
@@ -161,12 +167,15 @@ const sections: readonly (readonly [title: string, rows: readonly Row[]])[] = [
     [
       ...administered.map((what): Row => [
         `administer ${what}`,
-        (principal) => ({ action: 'administer', principal, what }),
+        (principal) => ({ now, action: 'administer', principal, what }),
       ]),
-      ['read their own log', (principal) => ({ action: 'read_log', principal, scope: 'own' })],
-      ['read the whole log', (principal) => ({ action: 'read_log', principal, scope: 'all' })],
-      ['read their own session', (principal) => ({ action: 'read_session', principal, session: session(principal) })],
-      ["read ada's session", (principal) => ({ action: 'read_session', principal, session: session(ada) })],
+      ['read their own log', (principal) => ({ now, action: 'read_log', principal, scope: 'own' })],
+      ['read the whole log', (principal) => ({ now, action: 'read_log', principal, scope: 'all' })],
+      [
+        'read their own session',
+        (principal) => ({ now, action: 'read_session', principal, session: session(principal) }),
+      ],
+      ["read ada's session", (principal) => ({ now, action: 'read_session', principal, session: session(ada) })],
     ],
   ],
   ...[support, fix].map(
@@ -176,11 +185,12 @@ const sections: readonly (readonly [title: string, rows: readonly Row[]])[] = [
         needs.map(([name, of, hasWhere = false]): Row => [
           name,
           (principal) => ({
+            now,
             action: 'statement',
             principal,
             role,
             needs: of,
-            context: { statementClass: 'read', hasWhere, statementCount: 1 },
+            context: { statementClass: 'read', hasWhere, statementCount: 1, functions: [] },
           }),
         ]),
       ] as const,

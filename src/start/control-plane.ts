@@ -45,6 +45,7 @@ export function createControlPlane(from: {
           statementClass: context.statementClass,
           hasWhere: context.hasWhere ?? false,
           statementCount: context.statementCount,
+          functions: context.functions,
         },
       }),
     hold: () => Promise.resolve({ kind: 'refused', message: 'it can’t be held yet' }),

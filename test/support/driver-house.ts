@@ -9,7 +9,7 @@ import { startTestingGateway, type TestingGateway } from '#gateway/_testing-gate
 import type { Role } from '#core/role.ts';
 import type { GatewayEvent } from '#gateway/records.ts';
 import { namesQuery } from '#sql/catalogue.ts';
-import { configuration, engineWith, person, role } from './policy.ts';
+import { configuration, engineWith, now, person, role } from './policy.ts';
 import { testTarget, type TestTarget } from './postgres.ts';
 
 const schema = `
@@ -108,7 +108,7 @@ export async function openHouse(
   after(() => gateway.stop());
   const ada = person('ada', ['engineering']);
   const decide: TestingGateway['controlPlane']['decide'] = ({ needs, context }) => {
-    const question = { needs, context: { ...context, hasWhere: context.hasWhere ?? false } };
+    const question = { now, needs, context: { ...context, hasWhere: context.hasWhere ?? false } };
     const answer = engine.decide({ action: 'statement', principal: ada, role: driverRole.name, ...question });
     const explained = { policyVersion: answer.version, policies: answer.policies };
     if (answer.kind === 'allow') return Promise.resolve({ kind: 'allow', ...explained });

@@ -1,7 +1,7 @@
 /** A policy engine with the shipped policies and a small configuration, and principals to ask it with. */
 import { readFileSync } from 'node:fs';
 import type { PrincipalId, ResourceName, RoleName } from '#core/ids.ts';
-import { hours, minutes } from '#core/instant.ts';
+import { hours, minutes, type Instant } from '#core/instant.ts';
 import type { Principal, PrincipalKind } from '#core/principal.ts';
 import type { Configuration, Role } from '#core/role.ts';
 import { createCedarInstances } from '#policy/_cedar.ts';
@@ -10,6 +10,9 @@ import type { PolicyEngine } from '#policy/engine.ts';
 import { exampleConfiguration, openPolicyEngine, shippedCases, shippedPolicies } from '#src/open-policy-engine.ts';
 
 export { exampleConfiguration, openPolicyEngine, shippedCases, shippedPolicies };
+
+/** 2026-01-07T12:00:00Z, a Wednesday in working hours. */
+export const now = 1_767_787_200_000 as Instant;
 
 /** An id with the given letters at its end, so that a failing test says who it was. */
 export const idOf = <Id extends string>(prefix: string, name: string): Id =>

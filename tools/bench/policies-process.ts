@@ -2,7 +2,7 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import type { RoleName } from '#core/ids.ts';
 import type { PgAction } from '#sql/needs.ts';
-import { configuration, engineWith, person, role } from '#test/support/policy.ts';
+import { configuration, engineWith, now, person, role } from '#test/support/policy.ts';
 import { serve } from './child.ts';
 
 export type PoliciesCalls = {
@@ -38,6 +38,7 @@ serve({
       const started = performance.now();
       const answer = engine.decide({
         action: 'statement',
+        now,
         principal,
         role: 'bench/all' as RoleName,
         needs: [
@@ -47,7 +48,12 @@ serve({
             columns: ['id'],
           },
         ],
-        context: { statementClass: i % 2 === 0 ? 'select' : 'update', hasWhere: true, statementCount: 1 },
+        context: {
+          statementClass: i % 2 === 0 ? 'select' : 'update',
+          hasWhere: true,
+          statementCount: 1,
+          functions: [],
+        },
       });
       const us = (performance.now() - started) * 1000;
       if (answer.kind !== 'allow') throw new Error(`not allowed: ${JSON.stringify(answer)}`);
