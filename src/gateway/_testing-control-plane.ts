@@ -4,23 +4,34 @@
  * happened".
  */
 import { createHash } from 'node:crypto';
-import type { Allow } from '#core/decision.ts';
+import type { Allow, Cure, VariesWith } from '#core/decision.ts';
 import { activate, createGrant, end, type ActiveGrant, type Grant } from '#core/grant.ts';
 import {
   newId,
+  type CoverId,
   type CredentialId,
   type GrantId,
+  type HoldId,
   type PrincipalId,
   type Random,
   type ResourceName,
   type SessionId,
 } from '#core/ids.ts';
 import { after, type Clock, type Duration, type Instant } from '#core/instant.ts';
+import type { HoldState } from '#core/hold.ts';
 import type { Columns, Role } from '#core/role.ts';
 import { authorizeSession } from '#core/session.ts';
 import type { Need } from '#sql/needs.ts';
 import { makeScramVerifier } from '#wire/postgres/scram.ts';
-import type { ControlPlane, EndReason, GatewayChange, TargetAccess } from './control-plane.ts';
+import type {
+  ControlPlane,
+  DecideAsk,
+  EndReason,
+  GatewayChange,
+  HoldAsk,
+  HoldPreview,
+  TargetAccess,
+} from './control-plane.ts';
 import type { GatewayEvent, JournalRecord } from './records.ts';
 
 export type TestingControlPlane = ControlPlane & {
@@ -49,6 +60,35 @@ export type TestingControlPlane = ControlPlane & {
   roles: readonly Role[];
   /** Nothing is allowed any more under the next policy version. */
   denyAll: boolean;
+  /** What a statement that the role gives needs besides. */
+  cures: (ask: DecideAsk) => readonly Cure[];
+  /** What an earlier proof goes on covering: asked with the digest. */
+  cover: (ask: DecideAsk) => CoverId | undefined;
+  variesWith: VariesWith;
+  wantsEstimate: boolean;
+  wantsPreview: boolean;
+  rowsAtMost: number | undefined;
+  /** Every hold there ever was, in order. */
+  readonly holds: TestingHold[];
+  /** Resolves with the hold of that number, from 0, as soon as there is one. */
+  readonly held: (number: number) => Promise<TestingHold>;
+  /** Somebody does what it waits for, or says no. `tells` false: only who asks hears of it. */
+  readonly settle: (
+    hold: HoldId,
+    how: { readonly state: 'cured' | 'denied' | 'ended'; readonly message?: string },
+    tells?: boolean,
+  ) => void;
+  readonly progress: (hold: HoldId, message: string, tells?: boolean) => void;
+};
+
+export type TestingHold = {
+  readonly id: HoldId;
+  readonly ask: HoldAsk;
+  state: HoldState;
+  message?: string | undefined;
+  /** Why it was withdrawn. */
+  because?: string;
+  preview?: HoldPreview;
 };
 
 export function createTestingControlPlane(context: {
@@ -69,6 +109,13 @@ export function createTestingControlPlane(context: {
   const stored = new Map<string, number>();
   const orphans = new Set<SessionId>();
   let decided = 0;
+  const holds: TestingHold[] = [];
+  let holdMade = Promise.withResolvers<void>();
+  const holdOf = (id: HoldId): TestingHold => {
+    const found = holds.find((one) => one.id === id);
+    if (found === undefined) throw new Error('no such hold');
+    return found;
+  };
 
   const id = <K extends Parameters<typeof newId>[0]>(kind: K) => newId(kind, { now: clock.now(), random });
   const principalOf = (handle: string) =>
@@ -96,6 +143,32 @@ export function createTestingControlPlane(context: {
     policyVersion: 'v1',
     roles,
     denyAll: false,
+    cures: () => [],
+    cover: () => undefined,
+    variesWith: 'nothing',
+    wantsEstimate: false,
+    wantsPreview: false,
+    rowsAtMost: undefined,
+    holds,
+    async held(number) {
+      for (;;) {
+        const one = holds[number];
+        if (one !== undefined) return one;
+        await holdMade.promise;
+      }
+    },
+    settle(holdId, { state, message }, tells = true) {
+      const one = holdOf(holdId);
+      if (one.state !== 'waiting') throw new Error(`hold is ${one.state}`);
+      Object.assign(one, { state, message });
+      const word = message === undefined ? {} : { message };
+      if (tells) tell({ kind: 'hold_settled', hold: holdId, session: one.ask.session, outcome: state, ...word });
+    },
+    progress(holdId, message, tells = true) {
+      const one = holdOf(holdId);
+      one.message = message;
+      if (tells) tell({ kind: 'hold_progress', hold: holdId, session: one.ask.session, message });
+    },
     records,
     orphans,
     events: () => records.map(({ event }) => event),
@@ -175,42 +248,76 @@ export function createTestingControlPlane(context: {
       openedBy.set(outcome.session.id, { gateway: gatewayId, at: clock.now() });
       return Promise.resolve({ kind: 'opened', session: outcome.session });
     },
-    async decide({ session, needs }) {
+    async decide(ask) {
       reach();
       decided += 1;
       await new Promise((resolve) => setImmediate(resolve));
-      const policyVersion = plane.policyVersion;
-      if (plane.gone.has(session))
-        return {
-          kind: 'deny',
-          policyVersion,
-          policies: [],
-          missing: needs,
-          roles: [],
-          message: 'your access has ended',
-        };
+      const { session, needs } = ask;
+      const { policyVersion, variesWith } = plane;
+      const nothing = { kind: 'deny', policyVersion, variesWith, policies: [], roles: [] } as const;
+      if (plane.gone.has(session)) return { ...nothing, missing: needs, message: 'your access has ended' };
       const grant = grants.get(sessions.get(session) ?? ('' as GrantId));
       const gives = (role: Role | undefined) => (need: Need) =>
         role !== undefined && !plane.denyAll && permits(role, need);
       const missing = needs.filter((need) => !gives(grant?.role)(need));
-      if (missing.length === 0) return { kind: 'allow', policyVersion, policies: [`role:${grant?.role.name}`] };
-      const helpful = roles.filter((role) => needs.every(gives(role))).map((role) => role.name);
-      return { kind: 'deny', policyVersion, policies: [], missing, roles: helpful };
+      if (missing.length > 0) {
+        const helpful = roles.filter((role) => needs.every(gives(role))).map((role) => role.name);
+        return { ...nothing, missing, roles: helpful };
+      }
+      const allow = { kind: 'allow', policyVersion, variesWith, policies: [`role:${grant?.role.name}`] } as const;
+      const cures = plane.cures(ask);
+      if (cures.length === 0) return allow;
+      if (ask.hold !== undefined) {
+        const one = holdOf(ask.hold);
+        const isFor = one.state === 'cured' && one.ask.session === session && one.ask.digest === ask.digest;
+        if (!isFor) return { ...nothing, missing: needs, because: 'not what the hold was for' };
+        one.state = 'released';
+        const { rowsAtMost } = plane;
+        return { ...allow, hold: one.id, ...(rowsAtMost === undefined ? {} : { rowsAtMost }) };
+      }
+      const cover = ask.digest === undefined ? undefined : plane.cover(ask);
+      if (cover !== undefined) return { ...allow, cover };
+      const wants = plane.wantsEstimate && ask.estimatedRows === undefined ? ({ wantsEstimate: true } as const) : {};
+      return { kind: 'curable', policyVersion, variesWith, policies: ['held'], missing: needs, cures, ...wants };
     },
-    hold() {
+    hold(ask) {
       reach();
-      return Promise.resolve({ kind: 'refused', message: 'nothing is held here' });
+      const one: TestingHold = { id: id('hold'), ask, state: 'waiting' };
+      holds.push(one);
+      holdMade.resolve();
+      holdMade = Promise.withResolvers();
+      const cures = plane.cures(ask);
+      const words = cures.map(({ kind }) => (kind === 'proof' ? 'your passkey' : `an ${kind}`)).join(' and ');
+      const { wantsPreview } = plane;
+      const expiresAt = after(clock.now(), (ask.maxSeconds * 1000) as Duration);
+      return Promise.resolve({
+        kind: 'held',
+        hold: one.id,
+        url: `https://sally.test/h/${one.id}`,
+        expiresAt,
+        words,
+        wantsPreview,
+      });
     },
-    withdrawHold() {
+    withdrawHold(holdId, because) {
       reach();
+      const one = holdOf(holdId);
+      if (one.state === 'waiting' || one.state === 'cured') Object.assign(one, { state: 'withdrawn', because });
       return Promise.resolve();
     },
-    holdStates() {
+    holdStates(ids) {
       reach();
-      return Promise.resolve([]);
+      return Promise.resolve(
+        ids.map(holdOf).map(({ id: hold, state, message }) => ({
+          hold,
+          state,
+          ...(message === undefined ? {} : { message }),
+        })),
+      );
     },
-    reportPreview() {
+    reportPreview(holdId, preview) {
       reach();
+      holdOf(holdId).preview = preview;
       return Promise.resolve();
     },
     ship(gatewayId, batch) {

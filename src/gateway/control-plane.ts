@@ -235,7 +235,7 @@ export type WithdrawnBecause = 'client_cancelled' | 'timed_out' | 'session_ended
 export type HoldStanding = {
   readonly hold: HoldId;
   readonly state: HoldState;
-  /** For the person: who denied it and with which word, or what ended it. */
+  /** For the person: who denied it and with which word, or what ended it. While it waits: what has come and what hasn't. */
   readonly message?: string;
 };
 
@@ -248,6 +248,8 @@ export type HoldPreview = {
   readonly columns: readonly string[];
   readonly before: readonly (readonly (string | null)[])[];
   readonly after: readonly (readonly (string | null)[])[];
+  /** What else is to be known: triggers, sequences, why there is no sample. */
+  readonly notes?: readonly string[];
 };
 
 export type EndReason =
@@ -293,6 +295,8 @@ export type GatewayChange =
       readonly outcome: 'cured' | 'denied' | 'ended';
       readonly message?: string;
     }
+  /** One of several cures has come: `message` says what has and what hasn't, for the person who waits. */
+  | { readonly kind: 'hold_progress'; readonly hold: HoldId; readonly session: SessionId; readonly message: string }
   /** Answers may be others from now on, and sessions may have to end: policies, roles or resources have changed. */
   | { readonly kind: 'policy_changed'; readonly policyVersion: string }
   /** The same for one principal's sessions: they are in other groups. */

@@ -15,6 +15,7 @@ import type { ControlPlane, EndReason, GatewayChange, TargetRoute } from './cont
 import type { DoorCounts } from './door.ts';
 import type { GatewayEvents } from './events.ts';
 import type { Reached } from './fault-points.ts';
+import { createHolds } from './holds.ts';
 import { createCancelRegistry } from './postgres/cancel.ts';
 import type { AskedNames } from './postgres/judge-worker.ts';
 import { createJudge } from './postgres/judge.ts';
@@ -26,7 +27,10 @@ import { createSupervisor, type Supervisor, type Which } from './supervisor.ts';
 import type { Timers } from './timers.ts';
 
 /** What an engine asks for. Every function may throw: the engine then denies, and never allows. */
-export type Hub = Pick<ControlPlane, 'findCredential' | 'openSession' | 'decide'> & {
+export type Hub = Pick<
+  ControlPlane,
+  'findCredential' | 'openSession' | 'decide' | 'hold' | 'withdrawHold' | 'holdStates' | 'reportPreview'
+> & {
   /** How to get to the target of an open session. */
   readonly route: (session: SessionId) => Promise<TargetRoute>;
   /** The session's login there, made when it isn't there. The hub has begun with that when it opened the session. */
@@ -99,6 +103,7 @@ export async function startEngine(options: EngineOptions): Promise<Engine> {
   const clock = steadyClock(options.clock, () => performance.now());
   const supervisor = createSupervisor({ clock, timers, reached: options.reached });
   const judge = createJudge({ hub, onFault: events.fault });
+  const holds = createHolds({ hub, clock, timers, onFault: events.fault });
 
   // What the sessions stand on, and when it was last heard of.
   // Counted in our own beats and not by the clock, which may jump: a jump ends grants, not the connection.
@@ -142,9 +147,9 @@ export async function startEngine(options: EngineOptions): Promise<Engine> {
         return judge.catalogueChanged();
       case 'missed':
         return judge.forgetDecisions();
-      // Nothing is held here yet.
       case 'hold_settled':
-        return;
+      case 'hold_progress':
+        return holds.told(change);
       default:
         change satisfies never;
     }

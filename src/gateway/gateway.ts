@@ -194,6 +194,10 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     ship: (gateway, batch) => controlPlane.ship(gateway, batch),
     findCredential: (userName) => controlPlane.findCredential(userName),
     decide: (ask) => controlPlane.decide(ask),
+    hold: (ask) => controlPlane.hold(ask),
+    withdrawHold: (hold, because) => controlPlane.withdrawHold(hold, because),
+    holdStates: (ids) => controlPlane.holdStates(ids),
+    reportPreview: (hold, preview) => controlPlane.reportPreview(hold, preview),
     async openSession(ask) {
       // INVARIANT 6: of what happens to logins and roles the hub keeps the record.
       if (recorder.journal.state === 'failed')
@@ -283,6 +287,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
       case 'session_ended':
       case 'resource_changed':
       case 'hold_settled':
+      case 'hold_progress':
         return;
       case 'missed':
         own(recheck(), 'sessions could not be checked');

@@ -77,7 +77,7 @@ async function openSessions(count: number, journal: Journal) {
             },
           ],
         }),
-      decide: () => Promise.resolve({ kind: 'allow', policyVersion: 'v1', policies: [] }),
+      decide: () => Promise.resolve({ kind: 'allow', policyVersion: 'v1', variesWith: 'nothing', policies: [] }),
       reloadCatalogue: () => Promise.resolve(),
     },
   });

@@ -110,7 +110,7 @@ export async function openHouse(
   const decide: TestingGateway['controlPlane']['decide'] = ({ needs, context }) => {
     const question = { now, needs, context: { ...context, hasWhere: context.hasWhere ?? false } };
     const answer = engine.decide({ action: 'statement', principal: ada, role: driverRole.name, ...question });
-    const explained = { policyVersion: answer.version, policies: answer.policies };
+    const explained = { policyVersion: answer.version, policies: answer.policies, variesWith: 'nothing' } as const;
     if (answer.kind === 'allow') return Promise.resolve({ kind: 'allow', ...explained });
     if (answer.kind === 'curable') throw new Error('no policy here has a cure');
     const roles = engine.rolesThatGive({ principal: ada, resource: driverRole.resource, ...question });

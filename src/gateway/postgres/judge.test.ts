@@ -43,8 +43,8 @@ function makeJudge() {
       decide: () =>
         Promise.resolve(
           state.isAllowed
-            ? { kind: 'allow', policyVersion: 'v1', policies: ['p'] }
-            : { kind: 'deny', policyVersion: 'v1', policies: [], missing: [need], roles: [] },
+            ? { kind: 'allow', policyVersion: 'v1', variesWith: 'nothing', policies: ['p'] }
+            : { kind: 'deny', policyVersion: 'v1', variesWith: 'nothing', policies: [], missing: [need], roles: [] },
         ),
       reloadCatalogue: () => Promise.resolve(),
     },
