@@ -12,6 +12,8 @@ export type GatewayChild = {
   readonly state: () => Promise<GatewayState>;
   /** The same after garbage was collected. */
   readonly settled: () => Promise<GatewayState>;
+  /** Resolves when the client with this application name has been let in: from then on it is a session. */
+  readonly opened: (name: string) => Promise<void>;
   /** All events of the session that had this application name. Resolves when it has ended and everything is stored. */
   readonly session: (name: string) => Promise<readonly GatewayEvent[]>;
   /** Faults that it has told of, and `the process ended …` when it did so by itself. */
@@ -69,6 +71,7 @@ export async function startGatewayChild(options: GatewayProcessOptions): Promise
     give: (role, handle = 'ada') => ask({ ask: 'give', role, handle }),
     state: () => ask({ ask: 'state' }),
     settled: () => ask({ ask: 'settled' }),
+    opened: (name) => ask({ ask: 'opened', name }),
     session: (name) => ask({ ask: 'session', name }),
     faults,
     hasEnded: () => hasEnded,

@@ -57,6 +57,8 @@ export type GatewayState = {
 export type Asked =
   | { readonly ask: 'give'; readonly role: Role; readonly handle: string }
   | { readonly ask: 'state' }
+  /** Answered when the control plane has opened a session with this application name. */
+  | { readonly ask: 'opened'; readonly name: string }
   /** The events of the session with this application name, when it has ended; they are forgotten then. */
   | { readonly ask: 'session'; readonly name: string }
   /** Collects garbage first. */
@@ -94,6 +96,7 @@ async function run(options: GatewayProcessOptions): Promise<void> {
   /** By session id. */
   const events = new Map<string, GatewayEvent[]>();
   const named = new Map<string, string>();
+  const opening = new Map<string, () => void>();
   const waiting = new Map<string, (events: readonly GatewayEvent[]) => void>();
 
   const answerWhenOver = (name: string) => {
@@ -125,6 +128,8 @@ async function run(options: GatewayProcessOptions): Promise<void> {
         if (answer.kind === 'opened' && name !== undefined) {
           named.set(name, answer.session.id);
           events.set(answer.session.id, []);
+          opening.get(name)?.();
+          opening.delete(name);
         }
         return answer;
       },
@@ -195,6 +200,8 @@ async function run(options: GatewayProcessOptions): Promise<void> {
         return plane.give(asked.handle, asked.role, 8 * 3_600_000);
       case 'state':
         return state();
+      case 'opened':
+        return named.has(asked.name) || new Promise<void>((resolve) => opening.set(asked.name, resolve));
       case 'session':
         return new Promise((resolve) => {
           waiting.set(asked.name, resolve);
