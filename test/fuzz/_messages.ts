@@ -12,6 +12,7 @@ import {
   encodeTarget,
   encodeTerminate,
 } from '#wire/postgres/frontend.ts';
+import { MessageWriter } from '#wire/postgres/bytes.ts';
 
 export type Message =
   | { readonly send: 'query'; readonly text: string }
@@ -25,6 +26,8 @@ export type Message =
     }
   | { readonly send: 'describe' | 'close'; readonly on: 'statement' | 'portal'; readonly name: string }
   | { readonly send: 'execute'; readonly portal: string; readonly rows: number }
+  /** A function by its oid, with values in text. */
+  | { readonly send: 'call'; readonly oid: number; readonly values: readonly (string | null)[] }
   | { readonly send: 'sync' | 'flush' | 'copy_done' | 'copy_fail' | 'terminate' }
   | { readonly send: 'copy_data'; readonly data: string }
   /** Anything, framed or not. */
@@ -49,6 +52,15 @@ export function encode(message: Message): Buffer {
       return encodeTarget(message.send === 'describe' ? 'D' : 'C', { on: message.on, name: message.name });
     case 'execute':
       return encodeExecute({ portal: message.portal, maxRows: message.rows });
+    case 'call': {
+      const writer = new MessageWriter().begin('F').int32(message.oid).uint16(0).uint16(message.values.length);
+      for (const value of message.values) {
+        const bytes = value === null ? undefined : Buffer.from(value);
+        writer.int32(bytes?.length ?? -1);
+        if (bytes !== undefined) writer.bytes(bytes);
+      }
+      return writer.uint16(0).finish().toBuffer();
+    }
     case 'sync':
       return encodeSync();
     case 'flush':

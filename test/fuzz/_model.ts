@@ -13,7 +13,14 @@ import {
   type TransactionStatus,
 } from '#wire/postgres/backend.ts';
 import { headerLength, MessageReader, MessageWriter } from '#wire/postgres/bytes.ts';
-import { decodeBind, decodeExecute, decodeParse, decodeQuery, decodeTarget } from '#wire/postgres/frontend.ts';
+import {
+  decodeBind,
+  decodeExecute,
+  decodeFunctionCall,
+  decodeParse,
+  decodeQuery,
+  decodeTarget,
+} from '#wire/postgres/frontend.ts';
 import { namesQuery } from '#sql/catalogue.ts';
 
 type Command =
@@ -52,10 +59,20 @@ const commands: Readonly<Record<string, Command>> = {
 };
 
 /** What the fuzzer's role has no right to. The text must never arrive at the target. */
-export const forbidden = ['select email from customers', 'delete from public.orders', `select pg_read_file('x')`];
+const readFile = `select pg_read_file('x')`;
+export const forbidden = ['select email from customers', 'delete from public.orders', readFile];
 export const knownTexts = [...Object.keys(commands), ''];
 
-export type Executed = { readonly protocol: 'simple' | 'extended'; readonly text: string };
+/** Functions by their oids: what each call is in the record, or that it is refused. */
+const functions: ReadonlyMap<number, string | undefined> = new Map([
+  // upper(text)
+  [871, 'select "pg_catalog"."upper"($1)'],
+  // pg_read_file(text)
+  [3826, undefined],
+]);
+export const knownFunctions = [...functions.keys()];
+
+export type Executed = { readonly protocol: 'simple' | 'extended' | 'function'; readonly text: string };
 
 type Portal = { readonly text: string; at: number; isDone: boolean };
 
@@ -147,6 +164,25 @@ export class Model {
         const { on, name } = decodeTarget(body);
         (on === 'statement' ? this.#statements : this.#portals).delete(name);
         return this.#send(bare('3'));
+      }
+      case 'F': {
+        const { function: oid, values } = decodeFunctionCall(body);
+        const text = functions.get(oid);
+        if (text === undefined) {
+          this.told.push(readFile);
+          return this.#failQuery('42501');
+        }
+        this.executed.push({ protocol: 'function', text });
+        if (this.#status === 'E') return this.#failQuery('25P02');
+        this.#send(
+          new MessageWriter()
+            .begin('V')
+            .int32(values[0]?.length ?? -1)
+            .bytes(values[0] ?? Buffer.alloc(0))
+            .finish()
+            .toBuffer(),
+        );
+        return this.#endOfQuery();
       }
       case 'S':
         body.end();
