@@ -169,6 +169,46 @@ test('INVARIANT 4: an open cursor gives nothing that is no longer allowed', asyn
   await client.end();
 });
 
+test('INVARIANT 4: a name that only seems to be declared again is no way to keep what is no longer allowed', async (c) => {
+  const pipelined = (client: pg.Client) =>
+    send(client, (to) => {
+      for (const each of ['select 1/0', 'declare c cursor for select 1']) {
+        to.parse({ name: '', text: each, types: [] });
+        to.bind({ portal: '', statement: '', values: [] });
+        to.execute({ portal: '' });
+      }
+    });
+  const ways: Readonly<Record<string, (client: pg.Client) => Promise<unknown>>> = {
+    'explain declare': (client) => client.query('explain declare c cursor for select 1'),
+    'a declare that fails': (client) =>
+      assert.rejects(client.query('declare c cursor for select 1'), { code: '42P03' }),
+    'a declare that is skipped': async (client) => assert.equal(await pipelined(client), '22012'),
+    'many that fail': async (client) => {
+      for (let i = 0; i < 20; i += 1) {
+        await assert.rejects(client.query(`declare c cursor for select ${i}`), { code: '42P03' });
+        await client.query('rollback to s');
+      }
+    },
+  };
+  for (const [name, declareAgain] of Object.entries(ways))
+    await c.test(name, async () => {
+      const client = await t.connect(t.give(fixOrders));
+      await client.query('declare c cursor with hold for select id from orders');
+      t.controlPlane.denyAll = true;
+      t.controlPlane.change({ kind: 'policy_changed', policyVersion: name });
+      await client.query('begin; savepoint s');
+      await declareAgain(client);
+      await client.query('rollback to s');
+      await assert.rejects(client.query('fetch 1 from c'), { code: '42501' });
+      await client.query('rollback; close c; begin; declare c cursor for select 5 as five');
+      assert.deepEqual((await client.query('fetch 1 from c')).rows, [{ five: 5 }]);
+      t.controlPlane.denyAll = false;
+      t.controlPlane.change({ kind: 'policy_changed', policyVersion: `${name} again` });
+      assert.equal((await client.query('fetch 1 from c')).rowCount, 0);
+      await client.end();
+    });
+});
+
 test('begin and what follows in one pipeline, after a transaction that was rolled back or changed the path', async () => {
   const client = await t.connect(t.give(fixOrders));
   const both = (text: string) =>

@@ -136,8 +136,10 @@ export function walkStatement(node: Node, place: Place, prepared: Prepared): Wal
       const explain = as(node, kind) ?? {};
       onlyKnown('explain', explain, ['query', 'options']);
       if (explain.query === undefined) throw new Undecidable('it explains nothing');
-      const { prepares: _1, deallocates: _2, copy: _3, ...inner } = walkStatement(explain.query, place, prepared);
-      return { ...inner, tag };
+      const inner = walkStatement(explain.query, place, prepared);
+      // It makes no cursor and no prepared statement, and asks for no data.
+      const { prepares: _1, deallocates: _2, copy: _3, declares: _4, ...rest } = inner;
+      return { ...rest, tag };
     }
     case 'CreateTableAsStmt':
       return walkCreateTableAs(as(node, kind) ?? {}, place, prepared);

@@ -54,8 +54,13 @@ const noEntries: readonly LedgerEntry<Prepared>[] = [];
 /** What one session may make us keep: named portals, parameters on their way, and texts, of which short ones are free. */
 const maxPortals = 1000;
 const maxBoundBytes = 16 << 20;
+const maxDeclared = 16;
 const freeText = 4096;
 const maxPreparedLength = 16 << 20;
+
+/** A cursor with its text, when that was judged last, and what declares it. Undefined: the text isn't kept. */
+type Cursor = { readonly text: string | undefined; judgedAt: number; readonly run: Run };
+const firstJudged = (cursors: readonly Cursor[]): number => Math.min(...cursors.map(({ judgedAt }) => judgedAt));
 
 /** What is public is read and reset by the client's side after each message: a call a message is all the hot path has. */
 export class ClientMessages {
@@ -70,8 +75,8 @@ export class ClientMessages {
   streaming = 0;
   discarding = 0;
   #streamHash: { readonly hash: Hash; readonly done: (sha256: string) => void } | undefined;
-  /** What `declare` has made: by name, with its text, and when that was judged last. */
-  readonly #cursors = new Map<string, { readonly text: string | undefined; judgedAt: number }>();
+  /** What `declare` may have made, by name. */
+  readonly #cursors = new Map<string, readonly Cursor[]>();
   /** The earliest judgement of one that is no longer in there. */
   #cursorsForgottenAt: number | undefined;
   readonly #shapes = new Map<number, TypeShape | undefined>();
@@ -237,9 +242,9 @@ export class ClientMessages {
     if (cursor === hold) return hold;
     if (cursor !== undefined) return this.#refuse('simple', cursor, text);
     if (!this.#canRecord()) return hold;
-    this.#noteCursors(verdict);
     const names = this.#noteEffects(verdict.effects);
     const run = link.exchange.begin('simple', text, verdict, undefined, names);
+    this.#noteCursors(verdict, run);
     this.hasRecords = true;
     link.segment += 1;
     link.statements.remove('');
@@ -384,9 +389,9 @@ export class ClientMessages {
     if (cursor === hold) return hold;
     if (cursor !== undefined) return this.#refuse('extended', cursor, prepared.text, parameters);
     if (!this.#canRecord()) return hold;
-    this.#noteCursors(verdict);
     const names = this.#noteEffects(verdict.effects);
     const run = link.exchange.begin('extended', prepared.text, verdict, parameters, names);
+    this.#noteCursors(verdict, run);
     this.hasRecords = true;
     link.exchange.push({ kind: 'execute', run });
     this.#hasExecuted = true;
@@ -454,27 +459,43 @@ export class ClientMessages {
     if (verdict.fetches.length === 0) return undefined;
     const now = this.#link.judge.decidedAnew();
     for (const name of verdict.fetches) {
-      const cursor = this.#cursors.get(name);
-      if ((cursor?.judgedAt ?? this.#cursorsForgottenAt ?? now) === now) continue;
-      if (cursor?.text === undefined) return declareAgain(verdict, name);
-      const again = this.#verdict(cursor.text);
-      if (again === undefined) return hold;
-      if (again.kind === 'deny') return again;
-      cursor.judgedAt = now;
+      const cursors = this.#mayStandFor(name);
+      if (cursors.length === 0 && (this.#cursorsForgottenAt ?? now) !== now) return declareAgain(verdict, name);
+      for (const cursor of cursors) {
+        if (cursor.judgedAt === now) continue;
+        if (cursor.text === undefined) return declareAgain(verdict, name);
+        const again = this.#verdict(cursor.text);
+        if (again === undefined) return hold;
+        if (again.kind === 'deny') return again;
+        cursor.judgedAt = now;
+      }
     }
     return undefined;
   }
 
-  #noteCursors(verdict: Allowed): void {
+  #noteCursors(verdict: Allowed, run: Run): void {
     for (const { name, text } of verdict.declares) {
+      const before = this.#mayStandFor(name);
       const [oldest] = this.#cursors;
       if (this.#cursors.size >= maxPortals && oldest !== undefined) {
         this.#cursors.delete(oldest[0]);
-        this.#cursorsForgottenAt = Math.min(this.#cursorsForgottenAt ?? Infinity, oldest[1].judgedAt);
+        this.#cursorsForgottenAt = Math.min(this.#cursorsForgottenAt ?? Infinity, firstJudged(oldest[1]));
       }
-      const kept = isCacheable(text) ? text : undefined;
-      this.#cursors.set(name, { text: kept, judgedAt: this.#link.judge.decidedAnew() });
+      const judgedAt = this.#link.judge.decidedAnew();
+      this.#cursors.set(
+        name,
+        before.length < maxDeclared
+          ? [...before, { text: isCacheable(text) ? text : undefined, judgedAt, run }]
+          : [{ text: undefined, judgedAt: firstJudged(before), run }],
+      );
     }
+  }
+
+  /** A `declare` that was done took a free name; before that, or when it has failed, what stood there before may stay. */
+  #mayStandFor(name: string): readonly Cursor[] {
+    const all = this.#cursors.get(name) ?? [];
+    const done = all.findLastIndex(({ run }) => run.isOver && !run.hasFailed);
+    return done > 0 ? all.slice(done) : all;
   }
 
   #fetchOfPortal(verdict: Allowed): Denied {

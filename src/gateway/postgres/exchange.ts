@@ -35,6 +35,7 @@ export type Run = {
   rows: number;
   bytesOut: number;
   bytesIn: number;
+  /** Or was skipped. */
   hasFailed: boolean;
   /** Nothing more will be answered for it. */
   isOver: boolean;

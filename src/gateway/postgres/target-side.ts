@@ -345,6 +345,7 @@ export class TargetSide {
       exchange.shift();
       if (head.kind === 'execute' || head.kind === 'query') {
         head.run.isOver = true;
+        head.run.hasFailed = true;
         exchange.end(head.run, outcome);
         outcome = { kind: 'skipped' };
         for (const entry of head.run.names) link.statements.revert(entry);
