@@ -10,8 +10,9 @@ const busy = (ms: number) => {
 test('what fits is done at once and in order, and an empty batch is done', () => {
   const pacer = createPacer(1000);
   const seen: unknown[] = [];
-  pacer.add([() => seen.push(1), () => seen.push(2)], () => seen.push('done'));
-  pacer.add([], () => seen.push('nothing'));
+  const see = (what: unknown) => void seen.push(what);
+  pacer.add([1, 2], see, () => see('done'));
+  pacer.add([], see, () => see('nothing'));
   assert.deepEqual(seen, [1, 2, 'done', 'nothing']);
 });
 
@@ -27,13 +28,11 @@ test('others have their turn between the slices of a long batch, also of one tha
   const done: number[] = [];
   await new Promise<void>((resolve) => {
     for (let i = 0; i < 20; i += 1) {
-      pacer.add([
-        () => {
-          busy(1.5);
-          done.push(i);
-          if (i === 19) resolve();
-        },
-      ]);
+      pacer.add([i], () => {
+        busy(1.5);
+        done.push(i);
+        if (i === 19) resolve();
+      });
     }
     assert.ok(done.length < 20, 'not all in one turn');
   });
@@ -47,14 +46,15 @@ test('a short batch that comes later is not behind a long one', async () => {
   let left = 200;
   const long = new Promise<void>((resolve) => {
     pacer.add(
-      Array.from({ length: 200 }, () => () => {
+      Array.from({ length: 200 }, (_, i) => i),
+      () => {
         busy(0.2);
         left -= 1;
-      }),
+      },
       resolve,
     );
   });
-  await new Promise<void>((resolve) => pacer.add([() => {}], resolve));
+  await new Promise<void>((resolve) => pacer.add(['short'], () => {}, resolve));
   assert.ok(left > 100, `${left} left`);
   await long;
   assert.equal(left, 0);

@@ -7,12 +7,16 @@ import { performance } from 'node:perf_hooks';
 
 export type Pacer = {
   /** Does what it can at once, in order. Calls back when all is done. */
-  readonly add: (work: readonly (() => void)[], whenDone?: () => void) => void;
+  readonly add: <T extends object | string | number>(
+    items: readonly T[],
+    each: (item: T) => void,
+    whenDone?: () => void,
+  ) => void;
 };
 
 /** @param sliceMs of each turn of the loop; what is closed makes as much work again in the same turn */
 export function createPacer(sliceMs = 8): Pacer {
-  type Batch = { readonly work: readonly (() => void)[]; at: number; readonly whenDone: (() => void) | undefined };
+  type Batch = { readonly next: () => boolean; readonly whenDone: (() => void) | undefined };
   const batches: Batch[] = [];
   let turn = 0;
   /** Of this turn of the loop; undefined when nothing was done in it. */
@@ -29,20 +33,23 @@ export function createPacer(sliceMs = 8): Pacer {
     while (batches.length > 0 && performance.now() < sliceEndsAt) {
       turn = (turn + 1) % batches.length;
       const batch = batches[turn];
-      const next = batch?.work[batch.at];
-      if (batch === undefined || next === undefined) {
-        batches.splice(turn, 1);
-        batch?.whenDone?.();
-        continue;
-      }
-      batch.at += 1;
-      next();
+      if (batch?.next() === true) continue;
+      batches.splice(turn, 1);
+      batch?.whenDone?.();
     }
   };
 
   return {
-    add(work, whenDone) {
-      batches.push({ work, at: 0, whenDone });
+    add(items, each, whenDone) {
+      let at = 0;
+      const next = (): boolean => {
+        const item = items[at];
+        if (item === undefined) return false;
+        at += 1;
+        each(item);
+        return true;
+      };
+      batches.push({ next, whenDone });
       run();
     },
   };

@@ -83,13 +83,11 @@ export function createSupervisor(context: {
       entry.mark();
     }
     if (going.length > 0) context.reached?.('marked');
-    pacer.add(
-      going.map((entry) => () => {
-        // It may have ended by itself meanwhile.
-        if (byId.get(entry.session.id) === entry) entry.cut(reason, message(entry.session));
-      }),
-      then,
-    );
+    // It may have ended by itself meanwhile.
+    const cutOne = (entry: Entry) => {
+      if (byId.get(entry.session.id) === entry) entry.cut(reason, message(entry.session));
+    };
+    pacer.add(going, cutOne, then);
   };
 
   const find = (which: Which): readonly Entry[] => {

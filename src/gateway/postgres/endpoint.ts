@@ -31,6 +31,19 @@ export type EndpointHandler = {
   readonly drained: () => void;
 };
 
+/** So many that end are read on in each turn of the loop: when thousands are cut, their peers end all at once. */
+const endingPerTurn = 64;
+const ending: Endpoint[] = [];
+let endingAt = 0;
+
+function readWhatEnds(): void {
+  const until = Math.min(endingAt + endingPerTurn, ending.length);
+  for (; endingAt < until; endingAt += 1) ending[endingAt]?.resume();
+  if (endingAt < ending.length) return void setImmediate(readWhatEnds);
+  ending.length = 0;
+  endingAt = 0;
+}
+
 const freeSmall: Buffer[] = [];
 const freeLarge: Buffer[] = [];
 let largeInUse = 0;
@@ -263,7 +276,16 @@ export class Endpoint {
     // What still comes is read and dropped: closing with unread bytes would reset the connection, and take our last words
     // with it.
     this.#handler = { chunk: () => true, closed: () => {}, drained: () => {} };
-    if (!this.#isClosed) this.#socket.resume();
+    if (this.#isClosed) return;
+    this.pause();
+    if (ending.push(this) === 1) setImmediate(readWhatEnds);
+  }
+
+  /** Sends these as the last bytes and closes, without waiting for the peer, unless they can't be sent at once. */
+  leave(bytes: Buffer, graceMs: number): void {
+    this.write(bytes);
+    if (this.#hasDrain && this.#socket.writableLength === 0) this.#socket.destroy();
+    else this.finish(graceMs);
   }
 
   destroy(): void {

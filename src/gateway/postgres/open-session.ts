@@ -157,8 +157,8 @@ export async function openSession(
   const { release } = context.supervisor.admit({
     session,
     mark: () => {
-      going ??= Promise.withResolvers();
-      proxy?.mark();
+      if (proxy === undefined) going ??= Promise.withResolvers();
+      else proxy.mark();
     },
     cut: (reason, message) => {
       if (proxy !== undefined) return proxy.cut(reason, message);

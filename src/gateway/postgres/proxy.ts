@@ -21,6 +21,8 @@ import { Ledger } from './ledger.ts';
 import { unknownNames, type Limits, type Link } from './link.ts';
 import { TargetSide } from './target-side.ts';
 
+/** Waits for a write with nothing to do then. */
+const nobody = { written: () => {} };
 /** A client that is held is read on a little, this often and up to this much, so that its end is noticed. */
 const lookAtHeldMs = 5000;
 const maxHeldBytes = 1 << 20;
@@ -93,7 +95,8 @@ export function startProxy(options: {
     link.isMarked = true;
     clearInterval(watch);
     clearInterval(watchHeld);
-    if (exchange.isRunning && !target.isClosed) {
+    const wasRunning = exchange.isRunning;
+    if (wasRunning && !target.isClosed) {
       journal.append({ kind: 'statement.cancelled', on: ref, by: 'gateway' });
       options.cancelUpstream(() => true);
     }
@@ -107,11 +110,16 @@ export function startProxy(options: {
     const said = reason === 'client_closed' ? {} : { message: message ?? because };
     const heard = targetSide.notifications === 0 ? {} : { notifications: targetSide.notifications };
     journal.append({ kind: 'session.ended', on: ref, reason, ...said, statements, bytesIn, bytesOut, ...heard });
-    journal.flush();
+    // Nothing is forwarded for it: when thousands are cut, one write is enough for those of a turn.
+    journal.afterWrite(nobody);
     const closeTarget = () => {
-      if (!target.isClosed) target.write(encodeTerminate());
       if (options.reached !== undefined) target.socket.once('close', () => options.reached?.('sockets_closed'));
-      target.finish(500);
+      if (target.isClosed) target.finish(500);
+      // A server in the midst of an answer would complain of one who has gone.
+      else if (wasRunning) {
+        target.write(encodeTerminate());
+        target.finish(500);
+      } else target.leave(encodeTerminate(), 500);
     };
     if (reason === 'client_closed' || client.isClosed) {
       // Who has ended only its own side still gets what was asked for.

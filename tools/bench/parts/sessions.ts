@@ -10,7 +10,7 @@ import type { BenchGateway, World } from '../world.ts';
 import type { Part } from './part.ts';
 
 /** A gateway in front of the database that only holds connections. `bench` leads to the real one. */
-async function gatewayToMany(world: World) {
+export async function gatewayToMany(world: World) {
   const { port, certFile, keyFile, superuser } = await world.target();
   const fake = await startChild<FakeTargetCalls>('fake-target-process.ts');
   try {
@@ -27,6 +27,7 @@ async function gatewayToMany(world: World) {
     );
     return {
       ...gateway,
+      fakePid: fake.pid,
       [Symbol.asyncDispose]: async () => {
         await gateway[Symbol.asyncDispose]();
         await fake[Symbol.asyncDispose]();
@@ -39,7 +40,7 @@ async function gatewayToMany(world: World) {
 }
 
 /** Grants with so many sessions each, all open. Answers the grants. */
-async function hold(world: World, gateway: BenchGateway, ask: { grants: number; each: number; tls: boolean }) {
+export async function hold(world: World, gateway: BenchGateway, ask: { grants: number; each: number; tls: boolean }) {
   const load = await world.load();
   const { database } = await world.target();
   const given = await gateway.child.call('give', { resource: ask.tls ? 'many-tls' : 'many', count: ask.grants });
