@@ -2,8 +2,15 @@
 import type { ChannelPermission, Columns, Role, TablePermission } from '#core/role.ts';
 import type { PgAction } from '#sql/needs.ts';
 import { cedarString, formatChannel, formatObjectName } from './_names.ts';
+import { objectKey } from './_slice.ts';
 
-export type GeneratedPolicy = { readonly id: string; readonly action: PgAction; readonly text: string };
+export type GeneratedPolicy = {
+  readonly id: string;
+  readonly action: PgAction;
+  /** As in `Scope`. */
+  readonly object: string | undefined;
+  readonly text: string;
+};
 
 const withColumns = ['select', 'insert', 'update'] as const;
 const withoutColumns = ['delete', 'truncate'] as const;
@@ -40,7 +47,7 @@ function permit(
   const when =
     columns === 'all' ? '' : ` when { [${columns.map(cedarString).join(', ')}].containsAll(context.columns) }`;
   const text = `permit (principal in Role::${cedarString(role.name)}, action == PG::Action::"${action}", resource == ${uid})${when};`;
-  return { id, action, text };
+  return { id, action, object: objectKey({ type, id: `${role.resource}/${name}` }), text };
 }
 
 function permitChannel(
@@ -56,6 +63,7 @@ function permitChannel(
   return {
     id: `role:${role.name}:${action}:${name}`,
     action,
+    object: channel === 'any' ? undefined : objectKey({ type: 'PG::Channel', id: `${role.resource}/${name}` }),
     text: `permit (principal in Role::${cedarString(role.name)}, action == PG::Action::"${action}", ${resource});`,
   };
 }

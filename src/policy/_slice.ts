@@ -1,6 +1,6 @@
 /**
  * Which policies could have a say in a question, by their scopes alone. Evaluation takes time with every policy in the set,
- * so a statement is judged by those for its action and resource. A policy that is left out here is one whose scope could not
+ * so a need of a statement is judged by those for its action, resource and object. A policy that is left out here is one whose scope could not
  * match; whatever isn't understood stays in, so this can cost time and never an answer.
  */
 import type { PolicyJson, TypeAndId } from '@cedar-policy/cedar-wasm/web';
@@ -14,9 +14,13 @@ export type Scope = {
   readonly postgres: ReadonlySet<PgAction>;
   /** The one resource its objects are on; undefined: any. */
   readonly resource: string | undefined;
+  /** The one table, function or channel it is about (`objectKey`); undefined: any. */
+  readonly object: string | undefined;
   /** The one role it is for; undefined: any principal. */
   readonly role: string | undefined;
 };
+
+export const objectKey = ({ type, id }: TypeAndId): string => `${type} ${id}`;
 
 export const pgActions: readonly PgAction[] = [
   'select',
@@ -40,7 +44,7 @@ export const actionGroups: Readonly<Record<string, readonly PgAction[]>> = {
 };
 
 export function scopeOf(policy: PolicyJson): Scope {
-  return { ...actionsOf(policy), resource: resourceOf(policy), role: roleOf(policy) };
+  return { ...actionsOf(policy), resource: resourceOf(policy), object: objectOf(policy), role: roleOf(policy) };
 }
 
 export function couldMatchStatement(scope: Scope, action: PgAction, resource: ResourceName, role: RoleName): boolean {
@@ -81,6 +85,13 @@ function resourceOf({ resource }: PolicyJson): string | undefined {
   if (type === 'PG::Table' || type === 'PG::Function' || type === 'PG::Channel')
     return id.slice(0, Math.max(0, id.indexOf('/')));
   return undefined;
+}
+
+/** An object is in nothing but its resource, so that only `==` names one alone. */
+function objectOf({ resource }: PolicyJson): string | undefined {
+  if (resource.op !== '==' || !('entity' in resource)) return undefined;
+  const named = plainUid(resource.entity);
+  return ['PG::Table', 'PG::Function', 'PG::Channel'].includes(named.type) ? objectKey(named) : undefined;
 }
 
 function roleOf({ principal }: PolicyJson): string | undefined {

@@ -23,7 +23,7 @@ import type { Decide, Lockout, PolicyEngine, PolicySet, StatementAnswer } from '
 import { maxNeeds, requestFor, requestForNeed, type CedarRequest, type Refusal } from './_request.ts';
 import type { Circumstances, Cured, Question, StatementQuestion } from './question.ts';
 import { schema } from './schema.ts';
-import { couldMatchStatement } from './_slice.ts';
+import { couldMatchStatement, objectKey } from './_slice.ts';
 
 export type PolicyEngineOptions = {
   /** The content of `@cedar-policy/cedar-wasm/web/cedar_wasm_bg.wasm`. */
@@ -32,8 +32,10 @@ export type PolicyEngineOptions = {
   readonly sha256: (text: string) => string;
 };
 
-/** How many (role, action) policy sets are kept parsed; more are parsed again when they are asked about. */
+/** How many policy sets are kept parsed; more are parsed again when they are asked about. */
 const slots = 256;
+/** With more policies than this that are about no object in particular, a set for each object would cost more than it saves. */
+const maxGeneral = 50;
 
 export async function createPolicyEngine(options: PolicyEngineOptions): Promise<PolicyEngine & Watched> {
   const cedar = await createCedarInstances(options.wasm);
@@ -118,8 +120,16 @@ function createJudge(compiled: Compiled, cedar: CedarInstances, prefix: 'live' |
   let parsed = new Map<string, string>();
   let parsedIn = 0;
 
-  const policySetId = (slice: Slice | undefined): string | Refusal => {
-    const key = slice === undefined ? '' : `${slice.role.role.name} ${slice.action}`;
+  const slices = new Map<string, Sliced>();
+  const slicedFor = (slice: Slice): Sliced => {
+    const key = `${slice.role.role.name} ${slice.action}`;
+    const found = slices.get(key) ?? sliced(compiled, slice);
+    slices.set(key, found);
+    return found;
+  };
+
+  const policySetId = (slice: Slice | undefined, object: string): string | Refusal => {
+    const { key, policies } = slice === undefined ? baseOf(compiled) : partOf(slicedFor(slice), object);
     const outcome = cedar.attempt((instance, generation): string | Refusal => {
       if (generation !== parsedIn) {
         const answer = instance.preparseSchema('schema', schema);
@@ -129,12 +139,14 @@ function createJudge(compiled: Compiled, cedar: CedarInstances, prefix: 'live' |
       }
       let id = parsed.get(key);
       if (id === undefined) {
-        id = slice === undefined ? `${prefix}/base` : freeSlot(parsed, prefix);
-        const staticPolicies = Object.fromEntries(
-          policiesFor(compiled, slice).map((policy) => [policy.id, policy.text]),
-        );
+        id = key === '' ? `${prefix}/base` : freeSlot(parsed, prefix);
+        const staticPolicies = Object.fromEntries(policies().map((policy) => [policy.id, policy.text]));
         const answer = instance.preparsePolicySet(id, { staticPolicies });
-        if (answer.type === 'failure') return { because: 'the policies do not parse' };
+        if (answer.type === 'failure') {
+          // The slot's name is free or not, and nobody may get what another has parsed under it: all are parsed again.
+          parsed = new Map();
+          return { because: 'the policies do not parse' };
+        }
       }
       parsed.delete(key);
       parsed.set(key, id);
@@ -144,7 +156,7 @@ function createJudge(compiled: Compiled, cedar: CedarInstances, prefix: 'live' |
   };
 
   const evaluate = (request: CedarRequest, slice: Slice | undefined): Response | Refusal => {
-    const id = policySetId(slice);
+    const id = policySetId(slice, objectKey(request.resource));
     if (typeof id !== 'string') return id;
     const outcome = cedar.attempt((instance) =>
       instance.statefulIsAuthorized({
@@ -245,8 +257,8 @@ function createJudge(compiled: Compiled, cedar: CedarInstances, prefix: 'live' |
     // `begin`, `show` and their like touch nothing that policy speaks about.
     if (needs.length === 0) return { ...allow(['builtin:needs-nothing'], version), ...always };
 
-    const mentions = [...new Set(needs.map(({ action }) => action))].flatMap((action) =>
-      writtenFor(compiled, { role, action }).map((policy) => policy.mentions),
+    const mentions = [...new Set(needs.map(({ action }) => action))].flatMap(
+      (action) => slicedFor({ role, action }).mentions,
     );
     const reuse = {
       variesWith: variesWith(mentions, question),
@@ -400,25 +412,50 @@ function distinctDemands(demands: readonly Demand[]): readonly Demand[] {
 const withCured = <Q extends Question>(question: Q, cured: Cured | undefined): Q =>
   cured === undefined ? question : { ...question, cured };
 
-/** The part of the policies that a statement's need is judged by. */
+/** The part of the policies that a statement's need is judged by, before its object is looked at. */
 type Slice = { readonly role: CompiledRole; readonly action: PgAction };
 
-function policiesFor(
-  compiled: Compiled,
-  slice: Slice | undefined,
-): readonly { readonly id: string; readonly text: string }[] {
-  if (slice === undefined) return compiled.written.filter(({ scope }) => scope.plain);
-  return [...writtenFor(compiled, slice), ...slice.role.policies.filter((policy) => policy.action === slice.action)];
+type Text = { readonly id: string; readonly text: string };
+type Sliced = {
+  readonly name: string;
+  readonly general: readonly Text[];
+  /** Those about one object alone. */
+  readonly byObject: ReadonlyMap<string, readonly Text[]>;
+  /** By the written ones. */
+  readonly mentions: readonly WrittenPolicy['mentions'][];
+};
+type Part = { readonly key: string; readonly policies: () => readonly Text[] };
+
+const baseOf = ({ written }: Compiled): Part => ({
+  key: '',
+  policies: () => written.filter(({ scope }) => scope.plain),
+});
+
+function sliced({ written }: Compiled, { role, action }: Slice): Sliced {
+  const general: Text[] = [];
+  const byObject = new Map<string, Text[]>();
+  const add = (policy: Text, object: string | undefined) => {
+    const of = object === undefined ? general : byObject.get(object);
+    if (of !== undefined) of.push(policy);
+    else if (object !== undefined) byObject.set(object, [policy]);
+  };
+  const theirs = written.filter(({ scope }) => couldMatchStatement(scope, action, role.resource.name, role.role.name));
+  for (const policy of theirs) add(policy, policy.scope.object);
+  for (const policy of role.policies) if (policy.action === action) add(policy, policy.object);
+  return { name: `${role.role.name} ${action}`, general, byObject, mentions: theirs.map(({ mentions }) => mentions) };
 }
 
-function writtenFor({ written }: Compiled, { role, action }: Slice): readonly WrittenPolicy[] {
-  return written.filter(({ scope }) => couldMatchStatement(scope, action, role.resource.name, role.role.name));
+function partOf({ name, general, byObject }: Sliced, object: string): Part {
+  if (general.length > maxGeneral) return { key: name, policies: () => [...general, ...[...byObject.values()].flat()] };
+  const own = byObject.get(object);
+  if (own === undefined) return { key: `${name} -`, policies: () => general };
+  return { key: `${name} ${object}`, policies: () => [...general, ...own] };
 }
 
 function freeSlot(parsed: Map<string, string>, prefix: string): string {
-  const others = [...parsed].filter(([key]) => key !== '');
-  const oldest = others[0];
-  if (others.length < slots || oldest === undefined) return `${prefix}/${others.length}`;
+  const taken = parsed.size - (parsed.has('') ? 1 : 0);
+  const oldest = taken < slots ? undefined : parsed.entries().find(([key]) => key !== '');
+  if (oldest === undefined) return `${prefix}/${taken}`;
   parsed.delete(oldest[0]);
   return oldest[1];
 }

@@ -6,8 +6,15 @@ import { configuration, engineWith, now, person, role } from '#test/support/poli
 import { serve } from './child.ts';
 
 export type PoliciesCalls = {
-  /** Microseconds of each decision, with so many policies of the operator's own besides the shipped ones. */
-  readonly uncached: (ask: { readonly policies: number; readonly times: number }) => Promise<readonly number[]>;
+  /**
+   * Microseconds of each decision, with so many policies of the operator's own besides the shipped ones, asked about so many
+   * tables in turn: of more than 256 each policy set is parsed anew.
+   */
+  readonly uncached: (ask: {
+    readonly policies: number;
+    readonly tables: number;
+    readonly times: number;
+  }) => Promise<readonly number[]>;
 };
 
 /** One policy per table of a large schema: what an operator writes who forbids a little everywhere. */
@@ -20,8 +27,8 @@ export function manyPolicies(count: number): string {
 }
 
 serve({
-  uncached: async ({ policies, times }) => {
-    const tables = Array.from({ length: 50 }, (_, i) => ({
+  uncached: async ({ policies, tables: count, times }) => {
+    const tables = Array.from({ length: count }, (_, i) => ({
       schema: 'public',
       name: `t${i}`,
       select: 'all' as const,
@@ -44,7 +51,7 @@ serve({
         needs: [
           {
             action: (i % 2 === 0 ? 'select' : 'update') satisfies PgAction,
-            object: { kind: 'table', schema: 'public', name: `t${i % 50}` },
+            object: { kind: 'table', schema: 'public', name: `t${i % count}` },
             columns: ['id'],
           },
         ],
