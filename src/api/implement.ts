@@ -160,7 +160,7 @@ function answerToThrown(api: Pick<Api, 'app' | 'events'>, c: RequestContext, rou
 }
 
 /** Tells the log, and gives the id under which it is found there. */
-function report(api: Pick<Api, 'app' | 'events'>, route: string, fault: unknown): string {
+export function report(api: Pick<Api, 'app' | 'events'>, route: string, fault: unknown): string {
   let id = 'flt_';
   for (const byte of api.app.random(10)) id += '0123456789abcdefghjkmnpqrstvwxyz'.charAt(byte & 31);
   api.events.fault({ id, route, fault });
@@ -182,7 +182,7 @@ export function takeOne(app: AppContext, what: Limited, key: string): void {
   });
 }
 
-function requireJson(request: Request): void {
+export function requireJson(request: Request): void {
   if (!/^application\/json(?:\s*;\s*charset="?utf-8"?)?$/i.test(request.headers.get('content-type') ?? ''))
     throw refuse('invalid_input', 'the content type must be `application/json`', { field: 'content-type' });
 }
@@ -192,7 +192,7 @@ function waitSecondsOf(query: unknown): number {
   return typeof given === 'number' ? given : 0;
 }
 
-async function withDeadline<T>(work: Promise<T>, ms: number, onLateFault: (fault: unknown) => void): Promise<T> {
+export async function withDeadline<T>(work: Promise<T>, ms: number, onLateFault: (fault: unknown) => void): Promise<T> {
   const { promise: over, resolve } = Promise.withResolvers<'over'>();
   const timer = setTimeout(() => resolve('over'), ms);
   try {

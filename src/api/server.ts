@@ -13,6 +13,7 @@ import { Hono } from 'hono';
 import type { AppContext } from '#app/context.ts';
 import { endpoints, type EndpointName } from '#contract/endpoints.ts';
 import { addressKey } from '#identity/rate-limit.ts';
+import { addAuthzen } from './authzen/routes.ts';
 import { createClientAddress } from './client-address.ts';
 import { fileAnswer, readConsoleFiles, type ConsoleFiles } from './console-files.ts';
 import { errorAnswer } from './errors.ts';
@@ -285,6 +286,7 @@ function createRoutes(api: Api, options: ApiOptions, files: ConsoleFiles): Hono<
     else hono.post(path, handle);
   }
   addOauth(hono, api);
+  addAuthzen(hono, api);
   addOperations(hono, api, options);
 
   // Routes answer for their own faults; whatever is left is told in the same way, and not on the standard error.
@@ -294,7 +296,7 @@ function createRoutes(api: Api, options: ApiOptions, files: ConsoleFiles): Hono<
     answerTo(api, c, 'console', {}, () => {
       const { method, headers } = c.req.raw;
       const path = new URL(c.req.url).pathname;
-      const isPage = !/^\/(?:api|oauth|\.well-known)\//.test(path) && (method === 'GET' || method === 'HEAD');
+      const isPage = !/^\/(?:api|oauth|access|\.well-known)\//.test(path) && (method === 'GET' || method === 'HEAD');
       const file = isPage ? files.find(path) : undefined;
       if (file !== undefined) return Promise.resolve(fileAnswer(file, headers));
       const wantsPage =

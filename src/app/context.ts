@@ -20,6 +20,9 @@ export type Timers = {
   readonly sleep: (ms: number, signal?: AbortSignal) => Promise<void>;
 };
 
+/** Versions of AuthZEN's Access Request and Approval Profile. */
+export type AccessRequestProfile = 'draft-1';
+
 export type AppContext = {
   readonly db: Db;
   readonly clock: Clock;
@@ -37,6 +40,8 @@ export type AppContext = {
     readonly publicUrl: string;
     readonly rpId: string;
     readonly rpName: string;
+    /** Whether denials can be turned into requests by AuthZEN's profile for that, and which version of it is spoken. */
+    readonly accessRequestProfile?: AccessRequestProfile;
     /** Where clients reach the PostgreSQL gateway. */
     readonly postgres: { readonly host: string; readonly port: number };
   };

@@ -1,8 +1,10 @@
 /** Asks for a role. Nothing is given by asking: the request waits for the people whom policy lets approve it. */
-import { newId, type RequestId, type RoleName } from '#core/ids.ts';
-import { after, days, formatDuration, minutes, type Duration, type Instant } from '#core/instant.ts';
+import { newId, parseId, type EntryId, type PrincipalId, type RequestId, type RoleName } from '#core/ids.ts';
+import { after, before, days, formatDuration, hours, minutes, type Duration, type Instant } from '#core/instant.ts';
 import { expiryOf } from '#core/request.ts';
-import { at, transaction } from '#store/database.ts';
+import { sql } from 'kysely';
+import { parseEntry } from '#log/entry.ts';
+import { at, transaction, type Db, type Transaction } from '#store/database.ts';
 import { notify } from './changes.ts';
 import { done, notFound, refused, type AppContext, type Caller, type Outcome } from './context.ts';
 import { writeEntry } from './write-entry.ts';
@@ -13,6 +15,15 @@ export type Ask = {
   readonly reason: string;
   readonly ticket: string | undefined;
   readonly startsAt: Instant | undefined;
+  /** The denied evaluation that it follows from (AuthZEN), and what tells a repetition from another request. */
+  readonly from?: { readonly evaluation: EntryId; readonly repetition?: Repetition };
+};
+
+export type Repetition = {
+  /** Hash of the caller's key: the same key is the same request. */
+  readonly key: string;
+  /** Hash of what was sent with it. */
+  readonly body: string;
 };
 
 /** More than this many requests of one person can't wait at once: a flood would hide the one that matters. */
@@ -63,6 +74,15 @@ export async function fileRequest(ctx: AppContext, caller: Caller, ask: Ask): Pr
       .forUpdate()
       .executeTakeFirst();
     if (self?.state !== 'active') return notFound('role', ask.role);
+    const { from } = ask;
+    if (from?.repetition !== undefined) {
+      // Looked for again behind the lock: two at once would both be the first.
+      const earlier = await findRepeated(trx, caller.principal.id, from.repetition.key, now);
+      if (earlier !== undefined)
+        return earlier.body === from.repetition.body
+          ? done(earlier.request)
+          : refused('conflict', 'ask for access: this key was used for another request');
+    }
     const waiting = await trx
       .selectFrom('access_request')
       .select('id')
@@ -79,11 +99,19 @@ export async function fileRequest(ctx: AppContext, caller: Caller, ask: Ask): Pr
     const entry = await writeEntry(ctx, trx, {
       kind: 'request.filed',
       actor: caller.principal.id,
-      subjects: { request: id, principal: caller.principal.id, role: ask.role, resource: role.resource },
+      subjects: {
+        request: id,
+        principal: caller.principal.id,
+        role: ask.role,
+        resource: role.resource,
+        ...(from === undefined ? {} : { evaluation: from.evaluation }),
+        ...(from?.repetition === undefined ? {} : { repetition: from.repetition.key }),
+      },
       public: {
         role: ask.role,
         seconds: ask.duration / 1000,
         approvalsNeeded: role.approvers.count,
+        ...(from?.repetition === undefined ? {} : { bodyHash: from.repetition.body }),
         policies: [...decision.policies],
         policyVersion: decision.version,
       },
@@ -117,4 +145,28 @@ export async function fileRequest(ctx: AppContext, caller: Caller, ask: Ask): Pr
     await notify(trx, { kind: 'request', request: id });
     return done(id);
   });
+}
+
+/** How long a key is remembered: longer than a request waits, and a day for retries that come late. */
+const keyRemembered = hours(26);
+
+/** The request that this person filed with that key. */
+export async function findRepeated(
+  db: Db | Transaction,
+  principal: PrincipalId,
+  key: string,
+  now: Instant,
+): Promise<{ readonly request: RequestId; readonly body: string } | undefined> {
+  const row = await db
+    .selectFrom('log_entry')
+    .select('leaf')
+    .where(sql<boolean>`subjects ? 'principal' and subjects ->> 'principal' = ${principal}`)
+    .where('kind', '=', 'request.filed')
+    .where(sql<boolean>`subjects ->> 'repetition' = ${key}`)
+    .where('at', '>', before(now, keyRemembered))
+    .executeTakeFirst();
+  const entry = row === undefined ? undefined : parseEntry(row.leaf);
+  const request = parseId('request', entry?.subjects['request']);
+  const body = entry?.public['bodyHash'];
+  return request === undefined || typeof body !== 'string' ? undefined : { request, body };
 }

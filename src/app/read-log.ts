@@ -291,7 +291,7 @@ function statementKey(entry: Entry): string {
   return `${entry.subjects['session']} ${entry.subjects['statement']}`;
 }
 
-async function openOf(
+export async function openOf(
   ctx: AppContext,
   id: EntryId,
   blob: Uint8Array | null,

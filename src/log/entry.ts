@@ -80,6 +80,9 @@ export const entryKinds = {
   'cover.ended': { title: 'no longer covered' },
   'statement.cancelled': { title: 'statement cancelled' },
   'decision.denied': { title: 'denied' },
+  // Somebody asked what is allowed, for themselves or as one who may read everybody's decisions.
+  'decision.evaluated': { title: 'what is allowed was asked' },
+  'decision.searched': { title: 'what is allowed was searched' },
   'configuration.applied': { title: 'configuration applied', proof: ['change_configuration'] },
   'policy.changed': { title: 'policy changed', proof: ['change_configuration'] },
   'target.alarm': { title: 'a target needs attention' },

@@ -11,7 +11,7 @@ import { applyFirstConfiguration } from '#app/apply-first-configuration.ts';
 import { authenticateWeb } from '#app/authenticate.ts';
 import { changesChannel, createChanges, parseChange } from '#app/changes.ts';
 import { createContentKeys } from '#app/content-keys.ts';
-import type { AppContext, Caller, Outcome } from '#app/context.ts';
+import type { AccessRequestProfile, AppContext, Caller, Outcome } from '#app/context.ts';
 import { finishEnrolment, startEnrolment } from '#app/enrol.ts';
 import { loadConfiguration } from '#app/load-configuration.ts';
 import { makeLink } from '#app/make-link.ts';
@@ -83,6 +83,8 @@ export type TestAppOptions = {
   readonly publicUrl?: string;
   /** Default: the example's; null: none. */
   readonly configuration?: null;
+  /** Default: none. */
+  readonly accessRequestProfile?: AccessRequestProfile;
   /** Default: so wide that no test meets them. */
   readonly rates?: Readonly<Record<Limited, Rule>>;
 };
@@ -126,6 +128,7 @@ export async function testApp(t: Cleanup, options: TestAppOptions = {}): Promise
       rpId: new URL(publicUrl).hostname,
       rpName: 'Sallyport',
       postgres: { host: 'localhost', port: 7701 },
+      ...(options.accessRequestProfile === undefined ? {} : { accessRequestProfile: options.accessRequestProfile }),
     },
     logSigner: parseSigner(newNoteKey('sally.test', random).skey),
     gatewayRoot: () => '-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n',
