@@ -8,7 +8,15 @@ import { isIP } from 'node:net';
 import { dirname, resolve } from 'node:path';
 import { Secret } from '#core/secret.ts';
 import { isHost, isLoopback, isNetwork, parseAddress, type Address } from '#policy/address.ts';
-import { logLevels, mostThreads, type LogLevel, type ServerSettings, type TlsFiles } from '#policy/configuration.ts';
+import {
+  accessRequestVersions,
+  logLevels,
+  mostThreads,
+  type AccessRequests,
+  type LogLevel,
+  type ServerSettings,
+  type TlsFiles,
+} from '#policy/configuration.ts';
 
 export type ConsoleTls =
   | ({ readonly kind: 'files' } & TlsFiles)
@@ -42,6 +50,8 @@ export type ServerConfig = {
   readonly logLevel: LogLevel;
   /** Wait for the disk before a recorded statement is forwarded. */
   readonly strictJournal: boolean;
+  /** Which version of AuthZEN's Access Request and Approval Profile is spoken, if any. */
+  readonly accessRequests: AccessRequests;
   /** Start the sample target beside the server. */
   readonly sample: boolean;
   /** Where to write what runs where once all is ready; absolute. */
@@ -238,6 +248,18 @@ export function createConfig(from: {
   const strictJournal = strict === undefined ? (server.strictJournal ?? false) : readTruth(strict);
   if (strictJournal === undefined) refuse('SALLY_JOURNAL_STRICT', `\`${strict}\` is neither \`true\` nor \`false\``);
 
+  const requestsText = env('SALLY_AUTHZEN_ACCESS_REQUESTS');
+  const accessRequests =
+    requestsText === undefined
+      ? (server.accessRequests ?? 'off')
+      : accessRequestVersions.find((known) => known === requestsText);
+  if (accessRequests === undefined)
+    refuse(
+      'SALLY_AUTHZEN_ACCESS_REQUESTS',
+      `\`${requestsText}\` is not a version of the profile`,
+      `write one of ${accessRequestVersions.join(', ')}`,
+    );
+
   const databaseUrl = readDatabaseUrl(env, server.databaseUrl, folder, refuse);
 
   if (faults.length > 0 || consoleListen === undefined || postgresListen === undefined)
@@ -261,6 +283,7 @@ export function createConfig(from: {
       trustedProxies,
       logLevel: logLevel ?? 'info',
       strictJournal: strictJournal ?? false,
+      accessRequests: accessRequests ?? 'off',
       sample: options.sample ?? file === undefined,
       readyFile: options.readyFile === undefined ? undefined : resolve(workingDirectory, options.readyFile),
       configurationFile: file === undefined ? undefined : resolve(workingDirectory, file.path),

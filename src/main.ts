@@ -147,6 +147,7 @@ export async function startSally(config: ServerConfig, options: StartOptions): P
       site: {
         ...site,
         rpName: 'Sallyport',
+        ...(config.accessRequests === 'off' ? {} : { accessRequestProfile: config.accessRequests }),
         get postgres() {
           return gatewayAddress;
         },

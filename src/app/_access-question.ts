@@ -20,7 +20,7 @@ import { seconds, type Instant } from '#core/instant.ts';
 import { parseHandle, type Principal } from '#core/principal.ts';
 import { expire } from '#core/request.ts';
 import { objectActions, parseNeed, type ObjectKind } from '#policy/parse-need.ts';
-import type { Administered, StatementQuestion } from '#policy/question.ts';
+import type { Administered, GrantRef, StatementQuestion } from '#policy/question.ts';
 import { quoteName, type Need, type StatementClass } from '#sql/needs.ts';
 import { mayDecide } from './_decide-request.ts';
 import { grantOf, principalOf, readRequest } from './_rows.ts';
@@ -164,7 +164,7 @@ const kinds = {
         action: action.name === 'revoke_grant' ? 'revoke_grant' : 'activate_grant',
         principal: subject,
         now,
-        grant: { id: grant.id, principal: grant.principal, role: grant.role },
+        grant: referenceTo(grant),
       });
       if (action.name === 'activate_grant' && (grant.state !== 'approved' || now < grant.notBefore)) return denied;
       return judgedOf(decision);
@@ -254,7 +254,7 @@ async function connect(
         action: 'connect',
         principal: subject,
         now: ctx.clock.now(),
-        grant: { id: grant.id, principal: grant.principal, role: grant.role },
+        grant: referenceTo(grant),
         client: { address, tls: true },
       }),
     // Which of several is for the person to say.
@@ -269,13 +269,13 @@ async function connect(
 function objects(kind: ObjectKind): Kind {
   return {
     actions: objectActions[kind],
-    judge: async (ctx, { subject, action, resource: { id, properties } }) => {
+    judge: async (ctx, { subject, action, resource: { id, properties }, address }) => {
       const slash = id.indexOf('/');
       const [on, name] = slash === -1 ? [id, ''] : [id.slice(0, slash), id.slice(slash + 1)];
       const resource = parseResourceName(on);
       const need = parseNeed(kind, name, action.name, columnsOf(properties));
       if (resource === undefined || need === undefined) return denied;
-      return await statement(ctx, subject, resource, need, action.properties);
+      return await statement(ctx, subject, resource, need, action.properties, address);
     },
     list: (ctx, after, count) => following(objectsOf(ctx, kind), after, count),
   };
@@ -287,6 +287,7 @@ async function statement(
   resource: ResourceName,
   need: Need,
   given: Properties | undefined,
+  address: string,
 ): Promise<Judged> {
   const needs = [need];
   const context: StatementQuestion['context'] = {
@@ -294,10 +295,24 @@ async function statement(
     // Closed by default: who doesn't say that there is a `where` asks about all rows.
     hasWhere: given?.['has_where'] === true,
     statementCount: 1,
+    functions:
+      need.object.kind === 'function' ? [`${quoteName(need.object.schema)}.${quoteName(need.object.name)}`] : [],
   };
+  // Which device it would be done on, and how long after a sign-in, nobody knows: the less trusted.
+  const circumstances = { now: ctx.clock.now(), ...(address === '' ? {} : { client: { address, tls: true } }) };
   return await underGrants(ctx, subject, (grant) => resourceOf(grant.role) === resource, {
-    judge: (grant) => ctx.policy.decide({ action: 'statement', principal: subject, role: grant.role, needs, context }),
-    roleToAskFor: () => ctx.policy.rolesThatGive({ principal: subject, resource, needs, context, limit: 1 })[0],
+    judge: (grant) =>
+      ctx.policy.decide({
+        ...circumstances,
+        action: 'statement',
+        principal: subject,
+        role: grant.role,
+        grant: referenceTo(grant),
+        needs,
+        context,
+      }),
+    roleToAskFor: () =>
+      ctx.policy.rolesThatGive({ ...circumstances, principal: subject, resource, needs, context, limit: 1 })[0],
   });
 }
 
@@ -333,6 +348,15 @@ async function grantsOf(ctx: AppContext, principal: PrincipalId, now: Instant): 
     .orderBy('id')
     .execute();
   return rows.map(grantOf).filter((grant) => grant.state !== 'ended' && now < limitOf(grant));
+}
+
+function referenceTo(grant: Grant): GrantRef {
+  return {
+    id: grant.id,
+    principal: grant.principal,
+    role: grant.role,
+    ...(grant.state === 'active' ? { activatedAt: grant.activatedAt, endsAt: grant.endsAt } : {}),
+  };
 }
 
 function judgedOf(decision: Decision): Judged {

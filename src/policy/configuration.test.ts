@@ -95,6 +95,7 @@ test('the server section is read whole', () => {
   trusted-proxies: [10.0.0.0/8, '::1', fd00::/8]
   log-level: debug
   journal: { strict: true }
+  authzen: { access-requests: draft-1 }
 `);
   assert.ok(outcome.kind === 'ok', JSON.stringify(outcome));
   assert.deepEqual(outcome.server, {
@@ -106,6 +107,7 @@ test('the server section is read whole', () => {
     trustedProxies: ['10.0.0.0/8', '::1', 'fd00::/8'],
     logLevel: 'debug',
     strictJournal: true,
+    accessRequests: 'draft-1',
   });
 });
 

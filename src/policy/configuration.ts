@@ -53,7 +53,12 @@ export type ServerSettings = {
   readonly trustedProxies?: readonly string[];
   readonly logLevel?: LogLevel;
   readonly strictJournal?: boolean;
+  readonly accessRequests?: AccessRequests;
 };
+
+/** Versions of AuthZEN's Access Request and Approval Profile, and `off`. */
+export const accessRequestVersions = ['off', 'draft-1'] as const;
+export type AccessRequests = (typeof accessRequestVersions)[number];
 
 export const logLevels = ['debug', 'info', 'warn', 'error'] as const;
 export type LogLevel = (typeof logLevels)[number];
@@ -182,11 +187,21 @@ function readServer(yaml: YamlReader, node: Node): ServerSettings {
     'trusted-proxies',
     'log-level',
     'journal',
+    'authzen',
   ]);
   if (server === undefined) return {};
   const console = yaml.record(server.console, '`console`', ['listen', 'tls']);
   const postgres = yaml.record(server.postgres, '`postgres`', ['listen', 'public-host', 'threads', 'tls']);
   const journal = yaml.record(server.journal, '`journal`', ['strict']);
+  const authzen = yaml.record(server.authzen, '`authzen`', ['access-requests']);
+  const version = yaml.text(authzen?.['access-requests'], '`access-requests`');
+  const accessRequests = accessRequestVersions.find((known) => known === version);
+  if (version !== undefined && accessRequests === undefined)
+    yaml.fault(
+      authzen?.['access-requests'],
+      `\`${version}\` is not a version of the profile`,
+      `write one of ${accessRequestVersions.join(', ')}`,
+    );
   const level = yaml.text(server['log-level'], '`log-level`');
   const logLevel = logLevels.find((known) => known === level);
   if (level !== undefined && logLevel === undefined)
@@ -220,6 +235,7 @@ function readServer(yaml: YamlReader, node: Node): ServerSettings {
     trustedProxies: proxies === undefined ? undefined : trustedProxies,
     logLevel,
     strictJournal: yaml.truth(journal?.strict, '`strict`'),
+    accessRequests,
   });
 }
 

@@ -6,8 +6,10 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { stranger, testApi, web, type As, type Reply, type TestApi } from '#test/support/api.ts';
 import { active, approved, ask as fileRequest, entriesOf, session } from '#test/support/access.ts';
+import { loadConfiguration } from '#app/load-configuration.ts';
+import { makePlan } from '#app/make-plan.ts';
 import { readLog } from '#app/read-log.ts';
-import { valueOf } from '#test/support/app.ts';
+import { exampleConfiguration, valueOf } from '#test/support/app.ts';
 import { hours } from '#core/instant.ts';
 import { rateRules } from '#identity/rate-limit.ts';
 
@@ -349,6 +351,30 @@ test('an evaluation is an answer and no grant: it is judged anew each time, and 
   assert.equal(ended.status, 200);
   assert.deepEqual(await connect(), [false, false, 'approval_required']);
   assert.equal((await reads())['decision'], false);
+});
+
+test('a denial that something would cure says what; the answer takes no cure from whoever asks', async (t) => {
+  const { api, ada, bob, root } = await world(t);
+  const { file, text, policies } = exampleConfiguration();
+  const held = `@id("held") @cure("proof over tables for 10m") forbid (principal, action == PG::Action::"select", resource == PG::Table::"orders/public.orders") unless { context.proof.covers_action };`;
+  const more = [...policies, { name: 'policies/held.cedar', text: held }];
+  const planned = valueOf(await makePlan(api.ctx, await api.caller(root), { file, text, policies: more }));
+  assert.ok(planned.kind === 'planned', JSON.stringify(planned));
+  await api.prove(root, { purpose: 'change_configuration', plan: planned.plan });
+  await loadConfiguration(api.ctx);
+  await active(api, ada, bob);
+  const asked = {
+    subject: user('ada'),
+    action: { ...select, properties: { proof: true } },
+    resource: table('orders'),
+    context: { proof: { covers_action: true }, cured: { proof: true } },
+  };
+  const { decision, context } = (await post(api, web(ada), 'evaluation', asked)).json();
+  const { reason, cures } = context as Body;
+  assert.deepEqual(
+    [decision, reason, cures],
+    [false, 'cure_needed', [{ kind: 'proof', covers: { over: 'tables', seconds: 600 } }]],
+  );
 });
 
 test('every action on every type of resource is judged as the act itself would be', async (t) => {

@@ -10,6 +10,7 @@ import { evaluateAccess, type AccessAnswer, type AccessAsk } from '#app/evaluate
 import { searchAccess, type AccessSearch } from '#app/search-access.ts';
 import * as contract from '#contract/authzen.ts';
 import type { EvaluationsRequest } from '#contract/authzen.ts';
+import type { Cover, Cure } from '#core/decision.ts';
 import { formatInstant } from '#core/instant.ts';
 import { refuse } from '../errors.ts';
 import { answerTo, takeOne, type Api } from '../implement.ts';
@@ -157,7 +158,7 @@ export function decisionOf(api: Api, answer: AccessAnswer | undefined): object {
           reason,
           evaluation_id: id,
           evaluated_at: formatInstant(at),
-          ...(cures.length === 0 ? {} : { cures }),
+          ...(cures.length === 0 ? {} : { cures: cures.map(cureOf) }),
           ...(waiting === undefined ? {} : { grant: waiting }),
           ...requestOf(api, answer),
           ...(because === undefined ? {} : { reason_admin: { en: because }, policies }),
@@ -167,6 +168,29 @@ export function decisionOf(api: Api, answer: AccessAnswer | undefined): object {
     default:
       return answer satisfies never;
   }
+}
+
+/** Durations as everywhere in JSON: in whole seconds, and named so. */
+function cureOf(cure: Cure): object {
+  switch (cure.kind) {
+    case 'proof':
+      return { kind: cure.kind, ...coverOf(cure.cover) };
+    case 'approval':
+      return { kind: cure.kind, by: cure.by, count: cure.count, ...coverOf(cure.cover) };
+    case 'fresh_sign_in':
+      return { kind: cure.kind, within_seconds: Math.floor(cure.within / 1000) };
+    case 'preview':
+      return { kind: cure.kind, ...cure.approvers };
+    case 'reason':
+    case 'activation':
+      return { kind: cure.kind };
+    default:
+      return cure satisfies never;
+  }
+}
+
+function coverOf(cover: Cover | undefined): object {
+  return cover === undefined ? {} : { covers: { over: cover.over, seconds: Math.floor(cover.lasts / 1000) } };
 }
 
 /** §7.2.1: what is wrong with one item is said in its place. */
