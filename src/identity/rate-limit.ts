@@ -30,7 +30,7 @@ export const rateRules = {
   /** Offering and using proofs, by principal. */
   proof: { burst: 60, every: seconds(2) },
   /** Asking what is allowed (AuthZEN), by principal: each answer is judged and logged. A search counts as ten. */
-  evaluation: { burst: 300, every: seconds(0.1) },
+  evaluation: { burst: 150, every: seconds(0.1) },
 } as const satisfies Readonly<Record<string, Rule>>;
 
 export type Limited = keyof typeof rateRules;

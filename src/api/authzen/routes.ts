@@ -5,7 +5,6 @@
  */
 import type { HttpBindings } from '@hono/node-server';
 import type { Hono } from 'hono';
-import type { z } from 'zod';
 import { evaluateAccess, type AccessAnswer, type AccessAsk } from '#app/evaluate-access.ts';
 import { searchAccess, type AccessSearch } from '#app/search-access.ts';
 import * as contract from '#contract/authzen.ts';
@@ -52,7 +51,7 @@ export function addAuthzen(hono: Hono<{ Bindings: HttpBindings }>, api: Api): vo
     }),
   );
 
-  const search = <S extends z.ZodType>(what: AccessSearch['for'], schema: S) =>
+  const search = (what: AccessSearch['for'], schema: Parameters<typeof parseWith>[0]) =>
     hono.post(`/access/v1/search/${what}`, (c) =>
       authzenRoute(api, c, async (caller) => {
         const asked = parseWith(schema, await jsonBody(c), 'body') as Omit<AccessSearch, 'for'>;
