@@ -7,8 +7,14 @@ import { tmpdir } from 'node:os';
 import { after, test, type TestContext } from 'node:test';
 import { connect as tlsConnect } from 'node:tls';
 import { testCertificates, testTarget } from '#test/support/postgres.ts';
-import { MessageWriter } from '#wire/postgres/bytes.ts';
-import { encodeBind, encodeExecute, encodeParse, encodeQuery, encodeSync } from '#wire/postgres/frontend.ts';
+import {
+  encodeBind,
+  encodeExecute,
+  encodeFunctionCall,
+  encodeParse,
+  encodeQuery,
+  encodeSync,
+} from '#wire/postgres/frontend.ts';
 import { serverEndPointBinding } from '#wire/postgres/scram.ts';
 import { encodeCancelRequest, encodeSslRequest } from '#wire/postgres/startup.ts';
 import { rawClient, type RawClient } from './_testing-raw-client.ts';
@@ -216,10 +222,6 @@ async function slowToDecide(t: TestContext) {
   return { g, stall, whenAsked: () => isAsked.promise, letGo: () => letGo() };
 }
 
-const callOf = (oid: number) => {
-  const writer = new MessageWriter().begin('F').int32(oid).uint16(0).uint16(1).int32(1).bytes(Buffer.from('x'));
-  return writer.uint16(0).finish().toBuffer();
-};
 const mark = (word: string) => `insert into public.marks values ('${word}')`;
 
 for (const way of ['query', 'parse', 'bind', 'execute', 'function call'] as const)
@@ -247,7 +249,7 @@ for (const way of ['query', 'parse', 'bind', 'execute', 'function call'] as cons
       parse: [parse, bind, execute, encodeSync()],
       bind: [bind, execute, encodeSync()],
       execute: [execute, encodeSync()],
-      'function call': [callOf(oid)],
+      'function call': [encodeFunctionCall({ function: oid, values: ['x'] })],
     };
     client.send(...ways[way]);
     await whenAsked();

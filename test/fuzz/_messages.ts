@@ -6,13 +6,13 @@ import {
   encodeCopyFail,
   encodeExecute,
   encodeFlush,
+  encodeFunctionCall,
   encodeParse,
   encodeQuery,
   encodeSync,
   encodeTarget,
   encodeTerminate,
 } from '#wire/postgres/frontend.ts';
-import { MessageWriter } from '#wire/postgres/bytes.ts';
 
 export type Message =
   | { readonly send: 'query'; readonly text: string }
@@ -52,15 +52,8 @@ export function encode(message: Message): Buffer {
       return encodeTarget(message.send === 'describe' ? 'D' : 'C', { on: message.on, name: message.name });
     case 'execute':
       return encodeExecute({ portal: message.portal, maxRows: message.rows });
-    case 'call': {
-      const writer = new MessageWriter().begin('F').int32(message.oid).uint16(0).uint16(message.values.length);
-      for (const value of message.values) {
-        const bytes = value === null ? undefined : Buffer.from(value);
-        writer.int32(bytes?.length ?? -1);
-        if (bytes !== undefined) writer.bytes(bytes);
-      }
-      return writer.uint16(0).finish().toBuffer();
-    }
+    case 'call':
+      return encodeFunctionCall({ function: message.oid, values: message.values });
     case 'sync':
       return encodeSync();
     case 'flush':

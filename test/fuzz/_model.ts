@@ -168,6 +168,7 @@ export class Model {
       case 'F': {
         const { function: oid, values } = decodeFunctionCall(body);
         const text = functions.get(oid);
+        if (!functions.has(oid)) return this.#failQuery('42883');
         if (text === undefined) {
           this.told.push(readFile);
           return this.#failQuery('42501');

@@ -3,7 +3,7 @@
  * in and go out is `client-side.ts`'s.
  *
  * A refused message is replaced by one at which the server itself fails: a `Query` or, in the extended protocol, a `Parse`
- * with a text that doesn't parse; the server's error is swapped for ours on its way back. So the server's transaction has
+ * with a text that doesn't parse, or a call of no function; the server's error is swapped for ours on its way back. So the server's transaction has
  * failed as the client is told, the rest of the pipeline is skipped by both up to the same Sync, and no state of our own can
  * get out of step with it. (The alternative, answering by ourselves, would have to imitate implicit transactions and
  * skipping, and would leave an open transaction usable after a refused statement.)
@@ -17,6 +17,7 @@ import {
   decodeParse,
   decodeQuery,
   decodeTarget,
+  encodeFunctionCall,
   encodeParse,
   encodeQuery,
   frontend,
@@ -48,6 +49,8 @@ const refusedText = 'sallyport refused this statement';
  * INVARIANT 6: it fails whatever the client has made. An `Execute` of some portal would run the client's own of that name;
  * a `Parse` fails at the text, before the server looks at the name, which only must not be that of the unnamed statement.
  */
+/** There is no function 0. A query would have the server forget the unnamed statement, which a call leaves alone. */
+const refusedCall = encodeFunctionCall({ function: 0, values: [] });
 const refusedParse = encodeParse({ statement: 'refused', text: refusedText, parameterTypes: [] });
 const maxUnanswered = 65_536;
 const noEntries: readonly LedgerEntry<Prepared>[] = [];
@@ -676,7 +679,8 @@ export class ClientMessages {
     // The server fails here, and skips what follows up to the next Sync: so do we, and nothing of it is in the record.
     else this.#link.isSkipping = true;
     exchange.push({ kind: 'denied', error, simple: isSimple });
-    if (isSimple) this.replacement = encodeQuery(refusedText);
+    if (protocol === 'function') this.replacement = refusedCall;
+    else if (isSimple) this.replacement = encodeQuery(refusedText);
     else if (parses === undefined) this.replacement = refusedParse;
     else this.replacement = encodeParse({ statement: parses, text: refusedText, parameterTypes: [] });
     return replace;

@@ -169,18 +169,32 @@ export function encodeBind(message: {
 }): Buffer {
   const writer = new MessageWriter().begin('B').cstring(message.portal).cstring(message.statement);
   writer.uint16(0).uint16(message.values.length);
-  for (const value of message.values) {
-    if (value === null) writer.int32(-1);
-    else {
-      const bytes = Buffer.from(value);
-      writer.int32(bytes.length).bytes(bytes);
-    }
-  }
+  for (const value of message.values) writeValue(writer, value);
   return writer.uint16(0).finish().toBuffer();
 }
 
 export function encodeExecute(message: ExecuteMessage): Buffer {
   return new MessageWriter(32).begin('E').cstring(message.portal).int32(message.maxRows).finish().toBuffer();
+}
+
+/** Values in text format, and the result. */
+export function encodeFunctionCall(message: {
+  readonly function: number;
+  readonly values: readonly (string | null)[];
+}): Buffer {
+  const writer = new MessageWriter()
+    .begin('F')
+    .int32(message.function | 0)
+    .uint16(0)
+    .uint16(message.values.length);
+  for (const value of message.values) writeValue(writer, value);
+  return writer.uint16(0).finish().toBuffer();
+}
+
+function writeValue(writer: MessageWriter, value: string | null): void {
+  if (value === null) return void writer.int32(-1);
+  const bytes = Buffer.from(value);
+  writer.int32(bytes.length).bytes(bytes);
 }
 
 export function encodeTarget(type: 'D' | 'C', target: Target): Buffer {
