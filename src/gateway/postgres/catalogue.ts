@@ -74,15 +74,19 @@ export function createCatalogues(context: {
       const rows = await admin(access).query(catalogueQuery);
       const json = Object.values(rows[0] ?? {})[0];
       if (typeof json !== 'string') throw new Error('target gave no catalogue');
-      seen.set(access.resource, { access, fingerprint });
       const version = hash('sha256', json, 'hex');
       const before = snapshots.get(access.resource);
       const snapshot = { resource: access.resource, version, json, loadedAt: clock.now() };
+      // INVARIANT 7: begun with before something was defined, so it may not show that. Good for who asked before as well.
+      if (loading.get(access.resource) !== promise) return snapshot;
+      seen.set(access.resource, { access, fingerprint });
       snapshots.set(access.resource, snapshot);
       if (before?.version !== version) onChange(snapshot);
       return snapshot;
     };
-    const promise = run().finally(() => loading.delete(access.resource));
+    const promise = run().finally(() => {
+      if (loading.get(access.resource) === promise) loading.delete(access.resource);
+    });
     loading.set(access.resource, promise);
     return promise;
   };
@@ -103,6 +107,7 @@ export function createCatalogues(context: {
         if ((await fingerprintOf(access)) !== fingerprint) await load(access);
     },
     invalidate(resource) {
+      loading.delete(resource);
       const known = snapshots.get(resource);
       if (known !== undefined) snapshots.set(resource, { ...known, loadedAt: -Infinity });
     },
