@@ -101,6 +101,23 @@ for (const { major, g } of servers) {
 
 const [{ g } = { g: undefined as never }] = servers.slice(1);
 
+test('INVARIANT 6: what is set at the start and recorded has an outcome, also when what stands beside it is refused', async () => {
+  const login = g.give(supportRead);
+  const fields = errorOf(await open(g, { options: '-c geqo=off -c app.tenant=other' }, 0, login));
+  assert.equal(fields?.get('C'), '42501');
+  await g.event('session.ended', (e) => e.on.grant === login.grant);
+  const records = g.controlPlane
+    .events()
+    .flatMap((e) => ('statement' in e && e.on.grant === login.grant ? [[e.kind, e.statement]] : []));
+  assert.deepEqual(records, [
+    ['statement.begun', 1],
+    ['statement.denied', 2],
+    ['statement.ended', 1],
+  ]);
+  const ended = await g.event('statement.ended', (e) => e.on.grant === login.grant);
+  assert.deepEqual(ended.outcome, { kind: 'skipped' });
+});
+
 for (const [name, value, sqlState] of [
   ['role', 'sallyport_admin', '42501'],
   ['session_authorization', 'sallyport_admin', '42501'],

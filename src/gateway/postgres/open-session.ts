@@ -299,6 +299,19 @@ async function settingsOf(
   const { journal } = context;
   const on = refOf(session);
   const written: number[] = [];
+  const ended = (outcome: Outcome) => {
+    for (const statement of written)
+      journal.append({
+        kind: 'statement.ended',
+        on,
+        statement,
+        command: 0,
+        outcome,
+        durationMs: 0,
+        bytesOut: 0,
+        bytesIn: 0,
+      });
+  };
   for (const name of startup.judged) {
     const value = startup.settings.get(name) ?? '';
     const text = `select pg_catalog.set_config(${quoteLiteral(name)}, ${quoteLiteral(value)}, false)`;
@@ -308,28 +321,14 @@ async function settingsOf(
     const common = { on, statement, protocol: 'simple', text: recordText(text), policyVersion, policies } as const;
     if (verdict.kind === 'deny') {
       journal.append({ kind: 'statement.denied', ...common, sqlState: verdict.sqlState, message: verdict.message });
+      ended({ kind: 'skipped' });
       return { kind: 'refused', verdict };
     }
     journal.append({ kind: 'statement.begun', ...common });
     written.push(statement);
   }
   if (!journal.flush()) throw new TargetFault('target_refused', 'the journal can not be written');
-  return {
-    kind: 'settings',
-    ended: (outcome) => {
-      for (const statement of written)
-        journal.append({
-          kind: 'statement.ended',
-          on,
-          statement,
-          command: 0,
-          outcome,
-          durationMs: 0,
-          bytesOut: 0,
-          bytesIn: 0,
-        });
-    },
-  };
+  return { kind: 'settings', ended };
 }
 
 /** Gets the session's login and connects with it. INVARIANT 11: the route is the hub's, from what is registered. */
