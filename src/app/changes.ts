@@ -46,9 +46,14 @@ export function createChanges(): Changes {
  * Sends a change when the transaction commits. PostgreSQL refuses payloads from 8000 bytes on, and with them the whole
  * transaction: a word is cut so that even the longest can't stand in the way of what it is about.
  */
-export async function notify(trx: Transaction, change: Change): Promise<void> {
-  const sent = 'word' in change ? { ...change, word: clipped(change.word) } : change;
-  await sql`select pg_notify(${changesChannel}, ${JSON.stringify(sent)})`.execute(trx);
+export const notify = (trx: Transaction, change: Change): Promise<void> => notifyAll(trx, [change]);
+
+/** Several, in order. */
+export async function notifyAll(trx: Transaction, changes: readonly Change[]): Promise<void> {
+  const sent = changes.map((change) =>
+    JSON.stringify('word' in change ? { ...change, word: clipped(change.word) } : change),
+  );
+  await sql`select pg_notify(${changesChannel}, payload) from unnest(${sent}::text[]) as payload`.execute(trx);
 }
 
 /** In UTF-8 and escaped as JSON, no character takes more than six bytes. */

@@ -6,9 +6,9 @@ import { resourceOf } from '#core/ids.ts';
 import type { SessionId } from '#core/ids.ts';
 import type { Instant } from '#core/instant.ts';
 import { transaction } from '#store/database.ts';
-import { notify } from './changes.ts';
 import type { AppContext } from './context.ts';
-import { writeEntry } from './write-entry.ts';
+import { endSessions } from './_end-sessions.ts';
+import { writeEntries, type EntryDraft } from './write-entry.ts';
 
 /** Call it when the journal that the sessions wrote to has been taken in. Answers how many. */
 export async function endOrphanedSessions(
@@ -33,28 +33,31 @@ export async function endOrphanedSessions(
     ).execute();
     const alive = new Set('sessions' in which ? [] : which.except);
     const rows = found.filter(({ id }) => !alive.has(id));
-    for (const row of rows) {
-      const entry = await writeEntry(ctx, trx, {
-        kind: 'session.ended',
-        actor: 'system',
-        of: row.principal,
-        subjects: {
-          session: row.id,
-          grant: row.access_grant,
-          principal: row.principal,
-          role: row.role,
-          resource: resourceOf(row.role),
-        },
-        public: { how: 'gateway_died', gateway },
-        content: { word: 'the gateway stopped without a word' },
-      });
-      await trx
-        .updateTable('session')
-        .set({ ended_at: ctx.clock.now(), how: 'gateway_died', word: 'the gateway stopped without a word', entry })
-        .where('id', '=', row.id)
-        .execute();
-      await notify(trx, { kind: 'session_ended', session: row.id, word: 'the gateway stopped without a word' });
-    }
+    const word = 'the gateway stopped without a word';
+    const drafts = rows.map((row): EntryDraft => ({
+      kind: 'session.ended',
+      actor: 'system',
+      of: row.principal,
+      subjects: {
+        session: row.id,
+        grant: row.access_grant,
+        principal: row.principal,
+        role: row.role,
+        resource: resourceOf(row.role),
+      },
+      public: { how: 'gateway_died', gateway },
+      content: { word },
+    }));
+    const entries = await writeEntries(ctx, trx, drafts);
+    const at = ctx.clock.now();
+    await endSessions(
+      trx,
+      rows.map(({ id }, i) => {
+        const entry = entries[i];
+        if (entry === undefined) throw new Error('end orphaned sessions: an entry is missing');
+        return { session: id, at, how: 'gateway_died', word, statements: undefined, entry };
+      }),
+    );
     return rows.length;
   });
 }

@@ -84,6 +84,44 @@ test('a record with a word of any length does not stop the journal', async (t) =
   assert.deepEqual(answer, { storedUpTo: 1 });
 });
 
+test('sessions that end in one batch each end with their own words, and only once', async (t) => {
+  const app = await testApp(t);
+  const ada = await app.person('ada', ['engineering']);
+  const grant = await active(app, ada, await app.person('bob', ['dba']));
+  const [one, other] = [await session(app, ada, grant), await session(app, ada, grant)];
+  const end = (of: AuthorizedSession, reason: string, statements: number, message?: string): JournalEvent => ({
+    kind: 'session.ended',
+    on: { session: of.id, grant: of.grant, principal: of.principal.id, resource: 'orders', role: of.role.name },
+    reason,
+    ...(message === undefined ? {} : { message }),
+    statements,
+    bytesIn: 0,
+    bytesOut: 0,
+  });
+  const word = '{null,"x\\"}, \n';
+  const heard: string[] = [];
+  const ended = Promise.withResolvers<void>();
+  using _ = app.ctx.changes.subscribe((change) => {
+    if (change.kind === 'session_ended') heard.push(change.session);
+    if (heard.length === 2) ended.resolve();
+  });
+  const events = [end(one, 'revoked', 3, word), end(other, 'client_closed', 5), end(one, 'fault', 9, 'again')];
+  const at = app.clock.now();
+  await shipJournal(
+    app.ctx,
+    gatewayId,
+    events.map((event, i) => ({ number: i + 1, at, event })),
+  );
+  const rowOf = (of: AuthorizedSession) =>
+    app.ctx.db.selectFrom('session').selectAll().where('id', '=', of.id).executeTakeFirstOrThrow();
+  const [first, second] = [await rowOf(one), await rowOf(other)];
+  assert.deepEqual([first.how, first.statements, first.word], ['revoked', 3, word]);
+  assert.deepEqual([second.how, second.statements, second.word], ['client_closed', 5, null]);
+  assert.deepEqual([first.ended_at, second.ended_at], [at, at]);
+  await ended.promise;
+  assert.deepEqual(heard, [one.id, other.id]);
+});
+
 test('INVARIANT 3: the database ends a session with an entry or not at all', async (t) => {
   const app = await testApp(t);
   const of = await running(app);

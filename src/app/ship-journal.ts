@@ -6,8 +6,8 @@ import type { GrantId, PrincipalId, SessionId } from '#core/ids.ts';
 import type { Instant } from '#core/instant.ts';
 import type { Json } from '#core/jcs.ts';
 import { transaction } from '#store/database.ts';
-import { notify } from './changes.ts';
 import type { AppContext } from './context.ts';
+import { endSessions, type SessionEnd } from './_end-sessions.ts';
 import { writeEntries, type EntryDraft } from './write-entry.ts';
 
 type On = {
@@ -147,17 +147,16 @@ export async function shipJournal(
       drafts.push({ ...draftOf(event), at });
     }
     const entries = await writeEntries(ctx, trx, drafts);
+    const ends = new Map<SessionId, SessionEnd>();
     for (const { event, at, draft } of ended) {
       const entry = entries[draft];
       if (entry === undefined) throw new Error('take in a journal: an entry is missing');
-      await trx
-        .updateTable('session')
-        .set({ ended_at: at, how: event.reason, word: event.message ?? null, statements: event.statements, entry })
-        .where('id', '=', event.on.session)
-        .where('ended_at', 'is', null)
-        .execute();
-      await notify(trx, { kind: 'session_ended', session: event.on.session, word: event.message ?? '' });
+      const { reason, message, statements, on } = event;
+      // The first end counts, also against another in the same batch.
+      if (!ends.has(on.session))
+        ends.set(on.session, { session: on.session, at, how: reason, word: message, statements, entry });
     }
+    await endSessions(trx, [...ends.values()]);
     await trx.updateTable('gateway_journal').set({ stored_up_to: storedUpTo }).where('gateway', '=', gateway).execute();
     return { storedUpTo };
   });
