@@ -1,3 +1,4 @@
+import { Undecidable } from './_tree.ts';
 import type { FunctionName, Relation } from './catalogue.ts';
 import type { Need, PgAction, PgObject } from './needs.ts';
 
@@ -16,6 +17,8 @@ export type Collector = {
   readonly leavesReadOnly: () => void;
   /** An `update`, `delete` or `merge` anywhere in the statement, and whether it says which rows. */
   readonly changesRows: (hasWhere: boolean) => void;
+  /** So many things were looked through for a name. Throws `Undecidable` when that has become too much work for one text. */
+  readonly looksThrough: (count: number) => void;
   readonly needs: () => Need[];
   readonly functions: () => string[];
   readonly isDangerous: () => boolean;
@@ -25,12 +28,16 @@ export type Collector = {
   readonly hasWhere: () => boolean | undefined;
 };
 
+/** About a tenth of a second: one thread parses for everybody, and a megabyte can name as much as would take it minutes. */
+const mostLookedThrough = 1_000_000;
+
 export function createCollector(): Collector {
   const found = new Map<string, { action: PgAction; object: PgObject; columns: Set<string> }>();
   const functions = new Set<string>();
   let dangerous = false;
   let names = false;
   let writes = false;
+  let lookedThrough = 0;
   let hasWhere: boolean | undefined;
 
   function add(action: PgAction, object: PgObject, columns: readonly string[]): void {
@@ -64,6 +71,10 @@ export function createCollector(): Collector {
     },
     changesRows(where) {
       hasWhere = (hasWhere ?? true) && where;
+    },
+    looksThrough(count) {
+      lookedThrough += count;
+      if (lookedThrough > mostLookedThrough) throw new Undecidable('it names too many columns of too many tables');
     },
     needs: () =>
       [...found.values()].map(({ action, object, columns }) => ({ action, object, columns: [...columns].toSorted() })),

@@ -3,7 +3,7 @@ import type { FuncCall, Node, TypeName } from '@pgsql/types';
 import { judgeCall, judgeField } from './_functions.ts';
 import type { Place } from './_place.ts';
 import { checkDefinitions, findUserOperators, nameOf } from './_resolve.ts';
-import { record, resolveColumn, resolveStar } from './_scope.ts';
+import { itemsOf, record, resolveColumn, resolveStar } from './_scope.ts';
 import { as, kindOf, onlyKnown, strings, Undecidable, type Bodies, type Kind } from './_tree.ts';
 import type { Routine } from './catalogue.ts';
 
@@ -153,6 +153,7 @@ const specials: Readonly<Partial<Record<Kind, Special>>> = {
     const parts = strings(star ? fields.slice(0, -1) : fields);
     const { database } = names.catalogue;
     if (star) return record(collector, resolveStar(place.scope, parts, database).columns);
+    collector.looksThrough(itemsOf(place.scope));
     const columns = resolveColumn(place.scope, parts, database);
     record(collector, columns);
     // Nothing of that name is known: the row may have it, or a function of that name is called with the row.

@@ -102,6 +102,13 @@ export function isColumnHere(scope: Scope, name: string): boolean {
   return scope.items.some((item) => item.bare && columnsCalled(item, name).length > 0);
 }
 
+/** How many items a reference may have to be looked for in. */
+export function itemsOf(scope: Scope | undefined): number {
+  let count = 0;
+  for (let at = scope; at !== undefined; at = at.parent) count += at.items.length;
+  return count;
+}
+
 function missingColumn(name: string): Undecidable {
   return new Undecidable(`column \`${name}\` does not exist`, { kind: 'column', name });
 }

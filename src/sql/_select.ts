@@ -4,7 +4,7 @@ import { columnName } from './_column-name.ts';
 import { useOperator, walkExpression, walkExpressions } from './_expression.ts';
 import { walkFrom } from './_from.ts';
 import type { Cte, Ctes, Place } from './_place.ts';
-import { derivedItem, isColumnHere, record, resolveStar, type Item, type Output } from './_scope.ts';
+import { derivedItem, isColumnHere, type Item, itemsOf, type Output, record, resolveStar } from './_scope.ts';
 import { as, kindOf, onlyKnown, stringLiteral, strings, Undecidable } from './_tree.ts';
 
 const plainParts = ['limitOption', 'groupDistinct', 'all'] as const;
@@ -208,6 +208,7 @@ function walkGroupBy(node: Node, results: readonly string[], place: Place): void
   }
   const name = bareName(node);
   const isResult = name !== undefined && results.includes(name);
+  place.walk.collector.looksThrough(itemsOf(place.scope));
   if (isResult && !(place.scope !== undefined && isColumnHere(place.scope, name))) return;
   walkExpression(node, place);
 }

@@ -656,3 +656,14 @@ for (const [text, leaves] of [
     );
     assert.ok(all.every((statement) => statement.because === undefined));
   });
+
+test('INVARIANT 14: a text that names very much of very many things is refused before it has held up all others', () => {
+  const times = (count: number, one: (i: number) => string) =>
+    Array.from({ length: count }, (_, i) => one(i)).join(',');
+  const text = (items: number, uses: number) =>
+    `select 1 from orders, ${times(items, (i) => `(select 1) x${i}`)} where id in (${times(uses, () => 'id')})`;
+  assert.equal(only(text(200, 2000)).because, undefined);
+  assert.equal(only(text(4000, 2000)).because, 'it names too many columns of too many tables');
+  const grouped = `select 1 from orders, ${times(4000, (i) => `(select 1) x${i}`)} group by ${times(2000, () => 'status')}`;
+  assert.equal(only(grouped).because, 'it names too many columns of too many tables');
+});
