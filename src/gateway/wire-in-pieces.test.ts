@@ -178,3 +178,17 @@ for (const [name, bytes] of [
     );
   });
 }
+
+test('a second COPY in one string takes what was sent ahead for it, also behind one without any data', async () => {
+  const client = await login(g.give(fixOrders));
+  const copy = 'copy orders (id, customer_id, total_cents) from stdin with csv';
+  client.send(encodeQuery(`${copy}; ${copy}`));
+  await client.until('G');
+  client.send(encodeCopyDone(), encodeCopyData(Buffer.from('900100,1,5\n')), encodeCopyDone());
+  const answers = await client.until('Z');
+  assert.deepEqual(
+    answers.filter(({ type }) => type === 'C').map(({ body }) => body.toString()),
+    ['COPY 0\0', 'COPY 1\0'],
+  );
+  client.socket.destroy();
+});

@@ -210,7 +210,7 @@ export class ClientMessages {
       case frontend.copyFail:
         link.isCopyIn = false;
         // A string of several statements may ask for data again.
-        this.#copyAwaited = link.exchange.head?.kind === 'query' ? this.#copyRun : undefined;
+        this.#copyAwaited = link.exchange.head?.kind === 'query' ? link.exchange.head.run : undefined;
         this.#copyRun = undefined;
         return pass;
       case frontend.flush:
