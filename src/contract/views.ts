@@ -291,7 +291,11 @@ export const fault = z
   .meta({ id: 'Fault' });
 
 export const planChange = z
-  .object({ what: z.enum(['resource', 'role', 'policy']), name: z.string(), details: z.array(z.string()) })
+  .object({
+    what: z.enum(['resource', 'role', 'network', 'setting', 'policy']),
+    name: z.string(),
+    details: z.array(z.string()),
+  })
   .meta({ id: 'PlanChange' });
 
 export const planView = z

@@ -3,7 +3,7 @@
  * same value is compiled to Cedar policies (what the gateway judges) and to a database role (what the server enforces).
  */
 import type { ResourceName, RoleName } from './ids.ts';
-import type { Duration } from './instant.ts';
+import { minutes, type Duration } from './instant.ts';
 
 /** All columns, present and future, or exactly these. */
 export type Columns = 'all' | readonly string[];
@@ -106,6 +106,7 @@ export type WorkingHours = {
 
 /** How long a held statement waits at most. */
 export type HoldLimits = { readonly longest: Duration; readonly inTransaction: Duration };
+export const defaultHolds: HoldLimits = { longest: minutes(5), inTransaction: minutes(1) };
 
 /** What `sally apply` applies: resources with their roles, what policy calls by name, and the policy files by name. */
 export type Configuration = {

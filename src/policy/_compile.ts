@@ -15,7 +15,7 @@ import { indexOfByte, positionOf } from './_position.ts';
 import { scanPolicies } from './_scan.ts';
 import { schema } from './schema.ts';
 import { scopeOf, type Scope } from './_slice.ts';
-import { mentionsOf, type Mentions } from './_mentions.ts';
+import { mentionsOf, networksIn, type Mentions } from './_mentions.ts';
 import { suggest } from './_suggest.ts';
 import { workingHoursOf } from './_working-hours.ts';
 
@@ -128,6 +128,17 @@ export function compile(
         if (json.effect !== 'forbid') fault(start + at, 'only a `forbid` can have a cure');
         else if (parsedCure.kind === 'fault') fault(start + at + parsedCure.at, parsedCure.message, parsedCure.help);
         else cures.set(id, parsedCure.cure);
+      }
+      // As a misspelt table: nobody would ever be in it.
+      for (const name of networksIn(json.conditions)) {
+        const known = Object.keys(configuration.networks ?? {});
+        if (known.includes(name)) continue;
+        const near = suggest(name, known);
+        fault(
+          start + Math.max(0, text.indexOf(JSON.stringify(name))),
+          `there is no network \`${name}\``,
+          near === undefined ? 'declare it in `networks` of the configuration' : `did you mean \`${near}\`?`,
+        );
       }
       for (const reference of entitiesIn([json.principal, json.action, json.resource, json.conditions])) {
         const problem = unknownReference(reference, configuration, roles);

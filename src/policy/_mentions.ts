@@ -34,6 +34,31 @@ function pathOf(value: object): readonly string[] | undefined {
   return before === undefined || typeof access.attr !== 'string' ? undefined : [...before, access.attr];
 }
 
+/** The networks that conditions ask the client to be in, as far as they are written out. */
+export function networksIn(conditions: unknown): readonly string[] {
+  const found: string[] = [];
+  const literals = (value: unknown): readonly string[] => {
+    const node = (value ?? {}) as { readonly Value?: unknown; readonly Set?: unknown };
+    if (typeof node.Value === 'string') return [node.Value];
+    return Array.isArray(node.Set) ? (node.Set as readonly unknown[]).flatMap(literals) : [];
+  };
+  const visit = (value: unknown): void => {
+    if (typeof value !== 'object' || value === null) return;
+    for (const [key, item] of Object.entries(value) as [string, unknown][]) {
+      const { left, right } = (item ?? {}) as { readonly left?: unknown; readonly right?: unknown };
+      const isNetworks = (side: unknown) =>
+        typeof side === 'object' && side !== null && pathOf(side)?.join('.') === 'client.networks';
+      if (/^contains(?:All|Any)?$/.test(key)) {
+        if (isNetworks(left)) found.push(...literals(right));
+        if (isNetworks(right)) found.push(...literals(left));
+      }
+      visit(item);
+    }
+  };
+  visit(conditions);
+  return found;
+}
+
 /** These change while nobody does anything, or belong to the one run that was asked about. */
 const momentary = new Set([
   '*',

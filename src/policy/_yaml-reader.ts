@@ -77,11 +77,6 @@ export function readYaml(file: string, text: string, maxLength: number): YamlRea
     return found;
   };
 
-  const missing = (node: Node, what: string) => {
-    if (isScalar(node) && node.value === null) return fault(node, `${what} has no value`);
-    return undefined;
-  };
-
   return {
     root,
     faults,
@@ -120,7 +115,9 @@ export function readYaml(file: string, text: string, maxLength: number): YamlRea
       if (node === undefined) return undefined;
       if (!isScalar(node)) return fault(node, `${what} must be text`);
       if (typeof node.value !== 'string')
-        return missing(node, what) ?? fault(node, `${what} must be text`, 'put it in quotes');
+        return node.value === null
+          ? fault(node, `${what} has no value`)
+          : fault(node, `${what} must be text`, 'put it in quotes');
       if (node.value.length === 0) return fault(node, `${what} is empty`);
       if (node.value.length > maxTextLength) return fault(node, `${what} is longer than ${maxTextLength} characters`);
       // Control characters would reach terminals and logs.
@@ -146,4 +143,11 @@ export function readYaml(file: string, text: string, maxLength: number): YamlRea
 
 function lowerFirst(text: string): string {
   return text.charAt(0).toLowerCase() + text.slice(1);
+}
+
+/** The fields that are there: a key whose value is undefined is left out. */
+export function present<T extends object>(fields: T): { [K in keyof T]?: Exclude<T[K], undefined> } {
+  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as {
+    [K in keyof T]?: Exclude<T[K], undefined>;
+  };
 }

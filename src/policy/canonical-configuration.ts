@@ -7,6 +7,11 @@ export function canonicalConfiguration(configuration: Configuration): string {
     version: 1,
     resources: byName(configuration.resources, (resource) => resource.name).map(canonicalResource),
     policies: configuration.policies,
+    networks:
+      configuration.networks &&
+      Object.fromEntries(Object.entries(configuration.networks).map(([name, blocks]) => [name, blocks.toSorted()])),
+    workingHours: configuration.workingHours,
+    holds: configuration.holds,
   });
 }
 

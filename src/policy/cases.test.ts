@@ -70,6 +70,76 @@ test('a curable denial is expected with its cures', async () => {
   assert.equal(run('cured: [proof], expect: allow'), 'passed');
 });
 
+test('a case says from where, when, by what device and with what it is asked', async () => {
+  const one = role('orders/read', {
+    permissions: { tables: [{ schema: 'public', name: 'orders', select: 'all', delete: true }], functions: [] },
+  });
+  const say = (id: string, condition: string, cure = '') =>
+    `@id("x:${id}") ${cure} forbid (principal, action in [PG::Action::"reading", PG::Action::"destructive"], resource) unless { ${condition} };`;
+  const engineOf = (condition: string, cure = '') =>
+    engineWith({
+      ...configuration([one], { 'x.cedar': say('one', condition, cure) }),
+      networks: { office: ['10.0.0.0/8'] },
+    });
+  for (const [condition, passes, fails] of [
+    ['context.working_hours', '', 'at: "2026-01-10T12:00:00Z"'],
+    ['context.client.networks.contains("office")', 'from: 10.1.2.3', ''],
+    ['context.client.tls', '', 'tls: false'],
+    ['context.device.known', 'device: known', 'device: unknown'],
+    ['context.device has age && context.device.age > duration("7d")', 'device: 8d', 'device: 6d'],
+    ['context.sign_in has age && context.sign_in.age < duration("5m")', 'signed-in: 4m', 'signed-in: 6m'],
+    ['context.sign_in.method == "passkey"', 'signed-in: 1m', 'signed-in-by: totp'],
+    ['context.acts_for.isEmpty()', '', 'acts-for: [ada]'],
+    ['context.grant.reason like "*OPS-*"', 'reason: see OPS-1', 'reason: why not'],
+    ['context.grant has ticket', 'ticket: OPS-1', ''],
+    ['context.grant.approvals >= 2', 'approvals: 2', 'approvals: 1'],
+    [
+      'context.grant has activated_at && context.time.durationSince(context.grant.activated_at) < duration("1h")',
+      'activated: "2026-01-07T11:30:00Z"',
+      'activated: "2026-01-07T10:30:00Z"',
+    ],
+    [
+      'context.grant has ends_at && context.grant.ends_at.durationSince(context.time) > duration("5m")',
+      'ends: "2026-01-07T12:10:00Z"',
+      'ends: "2026-01-07T12:03:00Z"',
+    ],
+    ['context has estimated_rows && context.estimated_rows < 10', 'rows: 9', 'rows: 10'],
+    ['!context.functions.contains("public.refund")', '', 'functions: [public.refund]'],
+    [
+      'context.tables.contains(PG::Table::"orders/public.orders")',
+      '',
+      'statement: select on pg_catalog.pg_class (oid)',
+    ],
+    ['context.preview.confirmed', 'cured: [preview]', 'cured: [proof]'],
+    ['context.approval.count >= 1', 'approved-by: 1', 'cured: [approval]'],
+    ['context.proof has age && context.proof.age < duration("5m")', 'proof-age: 4m', 'proof-age: 5m'],
+    [
+      'context.proof has authenticator_age && context.proof.authenticator_age > duration("1d")',
+      'key-age: 2d',
+      'key-age: 1h',
+    ],
+  ] as const) {
+    const asked = await engineOf(condition);
+    const run = (more: string) => {
+      const statement = more.includes('statement:') ? '' : 'statement: select on public.orders (id), ';
+      const fields = `name: a, who: ada, in: orders/read, ${statement}${more}${more === '' ? '' : ','} expect: allow`;
+      const outcome = runCases(asked, { file: 'x', text: `principals: { ada: {} }\ncases: [{ ${fields} }]` });
+      return outcome.kind === 'ran' ? outcome.results[0]?.kind : JSON.stringify(outcome);
+    };
+    assert.deepEqual([run(passes), run(fails)], ['passed', 'failed'], condition);
+  }
+  const keys = await engineOf(
+    'context.proof has authenticator_age && context.proof.authenticator_age > duration("1d")',
+    '@cure("proof")',
+  );
+  const text = `principals: { ada: {} }
+cases:
+  - { name: a, who: ada, in: orders/read, statement: select on public.orders, oldest-key: 2d, expect: curable }
+  - { name: b, who: ada, in: orders/read, statement: select on public.orders, oldest-key: 2h, expect: deny }`;
+  const outcome = runCases(keys, { file: 'x', text });
+  assert.deepEqual(outcome.kind === 'ran' && outcome.results.map(({ kind }) => kind), ['passed', 'passed']);
+});
+
 for (const [name, body, message] of [
   [
     'an unknown principal',
@@ -89,6 +159,10 @@ for (const [name, body, message] of [
     '{ name: a, who: ada, in: o/r, statement: select orders, expect: allow }',
     '`select orders` is not a need',
   ],
+  ['no device', '{ name: a, who: ada, read-log: own, device: mine, expect: allow }', '`mine` is not a device'],
+  ['no time', '{ name: a, who: ada, read-log: own, at: noon, expect: allow }', '`noon` is not a time in UTC'],
+  ['no duration', '{ name: a, who: ada, read-log: own, signed-in: 5, expect: allow }', '`signed-in` must be text'],
+  ['no cure', '{ name: a, who: ada, read-log: own, cured: [luck], expect: allow }', '`luck` is not a cure'],
   ['no case', '', 'there are no cases in the file'],
 ] as const) {
   test(`a file with ${name} is refused`, () => {

@@ -7,22 +7,12 @@
  */
 import type { Node } from 'yaml';
 import type { Cure, Decision } from '#core/decision.ts';
-import {
-  parseRoleName,
-  type GrantId,
-  type PrincipalId,
-  type RequestId,
-  type RoleName,
-  type SessionId,
-} from '#core/ids.ts';
-import { minutes, parseDuration, parseInstant, type Instant } from '#core/instant.ts';
+import type { PrincipalId } from '#core/ids.ts';
 import { parseGroup, parseHandle, type Principal, type PrincipalKind } from '#core/principal.ts';
-import type { Need } from '#sql/needs.ts';
+import { actions, caseKeys, oneOf, readQuestion, type Fields } from './_case-questions.ts';
+import { describeCures, parseCure } from './cures.ts';
 import type { PolicyEngine, PolicyFault } from './engine.ts';
-import { parseCure } from './cures.ts';
-import { parseChannel, parseObjectName } from './_names.ts';
-import { pgActions } from './_slice.ts';
-import type { Administered, Cured, Question, StatementQuestion } from './question.ts';
+import type { Question } from './question.ts';
 import { readYaml, type YamlReader } from './_yaml-reader.ts';
 
 export type CaseResult = {
@@ -84,51 +74,15 @@ function holds(expected: Expected, answer: Decision): boolean {
 }
 
 function expectation({ kind, cures, by }: Expected): string {
-  const how = cures.length === 0 ? '' : ` (${cures.map((cure) => cure.kind).join(', ')})`;
+  const how = cures.length === 0 ? '' : ` (${describeCures(cures)})`;
   return `${kind}${how}${by.length === 0 ? '' : ` by ${by.join(', ')}`}`;
 }
 
 function describe(answer: Decision): string {
   const why = answer.kind === 'allow' ? '' : `: ${answer.because}`;
-  const how = answer.kind === 'curable' ? ` (${answer.cures.map((cure) => cure.kind).join(', ')})` : '';
+  const how = answer.kind === 'curable' ? ` (${describeCures(answer.cures)})` : '';
   return `${answer.kind}${how}${answer.policies.length === 0 ? '' : ` by ${answer.policies.join(', ')}`}${why}`;
 }
-
-/** When a case says nothing else: a Wednesday in working hours. */
-const noon = 1_767_787_200_000 as Instant;
-
-const actions = [
-  'request',
-  'approve',
-  'activate',
-  'connect',
-  'administer',
-  'revoke',
-  'read-log',
-  'read-session',
-  'statement',
-] as const;
-type CaseAction = (typeof actions)[number];
-
-const caseKeys = [
-  'name',
-  'who',
-  ...actions,
-  'for',
-  'starts',
-  'acts-for',
-  'owner',
-  'from',
-  'tls',
-  'in',
-  'where',
-  'class',
-  'statements',
-  'cured',
-  'expect',
-  'cures',
-  'by',
-] as const;
 
 function readCases(yaml: YamlReader, root: Node): readonly Case[] {
   const top = yaml.record(root, 'the file', ['principals', 'cases'], ['principals', 'cases']);
@@ -196,203 +150,6 @@ function principal(
 ): Principal {
   const id = `usr_${String(index).padStart(26, '0')}` as PrincipalId;
   return { id, handle, name: handle, kind, state, groups };
-}
-
-function oneOf<T extends string>(
-  yaml: YamlReader,
-  node: Node | undefined,
-  what: string,
-  known: readonly T[],
-): T | undefined {
-  const text = yaml.text(node, what);
-  if (text === undefined) return undefined;
-  return (
-    known.find((word) => word === text) ??
-    yaml.fault(
-      node,
-      `\`${text}\` is not a ${what.replaceAll('`', '')}`,
-      `one of ${known.map((k) => `\`${k}\``).join(', ')}`,
-    )
-  );
-}
-
-type Fields = Partial<Record<(typeof caseKeys)[number], Node>>;
-
-function readQuestion(
-  yaml: YamlReader,
-  from: {
-    readonly action: CaseAction;
-    readonly fields: Fields;
-    readonly people: ReadonlyMap<string, Principal>;
-    readonly node: Node;
-  },
-): Question | undefined {
-  const { action, fields, people, node } = from;
-  const somebody = (at: Node | undefined, what: string): Principal | undefined => {
-    const handle = yaml.text(at, what);
-    if (handle === undefined) return undefined;
-    return people.get(handle) ?? yaml.fault(at, `there is no principal \`${handle}\` in the file`);
-  };
-  const role = (at: Node | undefined, what: string): RoleName | undefined => {
-    const text = yaml.text(at, what);
-    return text === undefined
-      ? undefined
-      : (parseRoleName(text) ?? yaml.fault(at, `\`${text}\` is not \`resource/role\``));
-  };
-  /** A field that the question can't do without. */
-  const needed = (key: keyof Fields): Node | undefined =>
-    fields[key] ?? yaml.fault(node, `a case that asks \`${action}\` needs \`${key}\``);
-
-  const who = somebody(fields.who, '`who`');
-  const cured = readCured(yaml, fields.cured);
-  const shared = (of: Principal) => ({ principal: of, now: noon, ...(cured === undefined ? {} : { cured }) });
-  const actsFor = () =>
-    (yaml.list(fields['acts-for'], '`acts-for`') ?? []).flatMap((at) => {
-      const found = somebody(at, 'a principal');
-      return found === undefined ? [] : [found.id];
-    });
-  const length = () => {
-    if (fields.for === undefined) return minutes(30);
-    const text = yaml.text(fields.for, '`for`');
-    return parseDuration(text) ?? yaml.fault(fields.for, `\`${text}\` is not a duration`);
-  };
-  const grant = () => {
-    const name = role(fields[action], `\`${action}\``);
-    const owner = somebody(needed('owner'), '`owner`');
-    if (name === undefined || owner === undefined) return undefined;
-    return { id: 'grt_00000000000000000000000000' as GrantId, principal: owner.id, role: name };
-  };
-  if (who === undefined) return undefined;
-
-  switch (action) {
-    case 'request': {
-      const name = role(fields.request, '`request`');
-      const duration = length();
-      const startText = yaml.text(fields.starts, '`starts`');
-      const startsAt =
-        startText === undefined
-          ? undefined
-          : (parseInstant(startText) ?? yaml.fault(fields.starts, `\`${startText}\` is not a time in UTC`));
-      if (name === undefined || duration === undefined) return undefined;
-      const later = startsAt === undefined ? {} : { startsAt };
-      return { ...shared(who), action: 'request_role', role: name, duration, actsFor: actsFor(), ...later };
-    }
-    case 'approve': {
-      const name = role(fields.approve, '`approve`');
-      const requester = somebody(needed('owner'), '`owner`');
-      const duration = length();
-      if (name === undefined || requester === undefined || duration === undefined) return undefined;
-      const id = 'req_00000000000000000000000000' as RequestId;
-      const request = { id, requester: requester.id, actsFor: actsFor(), role: name, duration };
-      return { ...shared(who), action: 'approve_request', request };
-    }
-    case 'activate': {
-      const found = grant();
-      return found === undefined ? undefined : { ...shared(who), action: 'activate_grant', grant: found };
-    }
-    case 'revoke': {
-      const found = grant();
-      return found === undefined ? undefined : { ...shared(who), action: 'revoke_grant', grant: found };
-    }
-    case 'connect': {
-      const found = grant();
-      const address = fields.from === undefined ? '127.0.0.1' : yaml.text(fields.from, '`from`');
-      const tls = fields.tls === undefined ? true : yaml.truth(fields.tls, '`tls`');
-      if (found === undefined || address === undefined || tls === undefined) return undefined;
-      return { ...shared(who), action: 'connect', grant: found, client: { address, tls } };
-    }
-    case 'administer': {
-      const known: readonly Administered[] = ['principals', 'configuration', 'grants', 'sessions', 'authenticators'];
-      const what = oneOf(yaml, fields.administer, '`administer`', known);
-      return what === undefined ? undefined : { ...shared(who), action: 'administer', what };
-    }
-    case 'read-log': {
-      const scope = oneOf(yaml, fields['read-log'], '`read-log`', ['own', 'all'] as const);
-      return scope === undefined ? undefined : { ...shared(who), action: 'read_log', scope };
-    }
-    case 'read-session': {
-      const name = role(fields['read-session'], '`read-session`');
-      const owner = somebody(needed('owner'), '`owner`');
-      if (name === undefined || owner === undefined) return undefined;
-      const id = 'ses_00000000000000000000000000' as SessionId;
-      return { ...shared(who), action: 'read_session', session: { id, principal: owner.id, role: name } };
-    }
-    case 'statement': {
-      const name = role(needed('in'), '`in`');
-      const context = readStatementContext(yaml, fields);
-      const items =
-        'items' in (fields.statement ?? {}) ? yaml.list(fields.statement, '`statement`') : [fields.statement];
-      const needs = (items ?? []).flatMap((item) => {
-        const need = item === undefined ? undefined : readNeed(yaml, item);
-        return need === undefined ? [] : [need];
-      });
-      if (name === undefined || context === undefined) return undefined;
-      return { ...shared(who), action: 'statement', role: name, needs, context };
-    }
-    default:
-      return action satisfies never;
-  }
-}
-
-function readStatementContext(yaml: YamlReader, fields: Fields): StatementQuestion['context'] | undefined {
-  const hasWhere = fields.where === undefined ? false : yaml.truth(fields.where, '`where`');
-  const statementClass = fields.class === undefined ? 'read' : yaml.text(fields.class, '`class`');
-  const statementCount =
-    fields.statements === undefined ? 1 : yaml.wholeNumber(fields.statements, '`statements`', 1, 1000);
-  if (hasWhere === undefined || statementClass === undefined || statementCount === undefined) return undefined;
-  return { hasWhere, statementClass, statementCount, functions: [] };
-}
-
-/** `select on public.orders (id, status)`, `call on public.refund()`, `listen on channel jobs`, `ddl on the database`: as `describeNeed` writes them. */
-function readNeed(yaml: YamlReader, node: Node): Need | undefined {
-  const text = yaml.text(node, '`statement`', 5000);
-  if (text === undefined) return undefined;
-  const bad = () =>
-    yaml.fault(
-      node,
-      `\`${text}\` is not a need`,
-      'for example `select on public.orders (id, status)`, `call on public.refund()`, `other on the database`',
-    );
-  const match = /^(\w+) on (.+)$/.exec(text);
-  const action = pgActions.find((known) => known === match?.[1]);
-  const rest = match?.[2] ?? '';
-  if (action === undefined) return bad();
-  if (rest === 'the database') return { action, object: { kind: 'database' }, columns: [] };
-  if (rest === 'any channel') return { action, object: { kind: 'any channel' }, columns: [] };
-  if (rest.startsWith('channel ')) {
-    const channel = parseChannel(rest.slice('channel '.length));
-    if (channel === undefined || channel === 'any') return bad();
-    return { action, object: { kind: 'channel', ...channel }, columns: [] };
-  }
-  if (rest.endsWith('()')) {
-    const name = parseObjectName(rest.slice(0, -2));
-    return name === undefined ? bad() : { action, object: { kind: 'function', ...name }, columns: [] };
-  }
-  const list = /^(.*?) \(([^()]+)\)$/.exec(rest);
-  const name = parseObjectName(list?.[1] ?? rest);
-  if (name === undefined) return bad();
-  const columns = (list?.[2] ?? '')
-    .split(',')
-    .map((column) => column.trim().replace(/^"(.*)"$/, '$1'))
-    .filter((column) => column !== '');
-  return { action, object: { kind: 'table', ...name }, columns: columns.toSorted() };
-}
-
-function readCured(yaml: YamlReader, node: Node | undefined): Cured | undefined {
-  const words = {
-    proof: 'proof',
-    approval: 'approval',
-    reason: 'reason',
-    activation: 'activation',
-    fresh_sign_in: 'freshSignIn',
-  } as const;
-  if (node === undefined) return undefined;
-  const cured: { -readonly [K in keyof Cured]: Cured[K] } = {};
-  for (const item of yaml.list(node, '`cured`') ?? []) {
-    const word = oneOf(yaml, item, 'cure', Object.keys(words) as readonly (keyof typeof words)[]);
-    if (word !== undefined) cured[words[word]] = true;
-  }
-  return cured;
 }
 
 function readExpected(yaml: YamlReader, fields: Fields): Expected | undefined {

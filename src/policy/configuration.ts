@@ -22,7 +22,8 @@ import {
 import { isHost, isLoopback, isNetwork, parseAddress, type Address } from './address.ts';
 import type { PolicyEngine, PolicyFault, PolicyFile } from './engine.ts';
 import { parseChannel, parseObjectName, type ObjectName } from './_names.ts';
-import { readYaml, type YamlReader } from './_yaml-reader.ts';
+import { readHolds, readNetworks, readWorkingHours } from './_settings.ts';
+import { present, readYaml, type YamlReader } from './_yaml-reader.ts';
 
 /** No role lasts longer than this: access that is needed every day for weeks is standing access. */
 export const longestRole: Duration = hours(24);
@@ -93,10 +94,11 @@ export function parseConfiguration(input: ParseConfigurationInput): ParseConfigu
     policies[name] = text;
   }
   if (read === undefined || yaml.faults.length > 0) return { kind: 'faults', faults: inOrder(yaml.faults) };
-  const configuration: Configuration = { resources: read.resources, policies };
+  const { server, ...rest } = read;
+  const configuration: Configuration = { ...rest, policies };
   const checked = input.engine.check({ shipped: input.shipped, configuration });
   if (checked.kind === 'faults') return { kind: 'faults', faults: checked.faults };
-  return { kind: 'ok', configuration, server: read.server, warnings: checked.warnings };
+  return { kind: 'ok', configuration, server, warnings: checked.warnings };
 }
 
 /** The `server` section alone, for starting up before there is a policy engine. Faults elsewhere are not looked for. */
@@ -126,19 +128,23 @@ function inOrder(faults: readonly PolicyFault[]): readonly PolicyFault[] {
   return faults.toSorted((a, b) => a.line - b.line || a.column - b.column);
 }
 
-type Read = { readonly resources: readonly Resource[]; readonly server: ServerSettings };
+type Read = Omit<Configuration, 'policies'> & { readonly server: ServerSettings };
 
 function readConfiguration(yaml: YamlReader, root: Node): Read | undefined {
   const top = yaml.record(
     root,
     'the configuration',
-    ['version', 'server', 'policies', 'resources'],
+    ['version', 'server', 'policies', 'networks', 'working-hours', 'holds', 'resources'],
     ['version', 'resources'],
   );
   if (top === undefined) return undefined;
   yaml.wholeNumber(top.version, '`version`', 1, 1);
   if (top.policies !== undefined) readPatterns(yaml, top.policies);
   const server = top.server === undefined ? {} : readServer(yaml, top.server);
+  const networks = top.networks && readNetworks(yaml, top.networks);
+  const workingHours = top['working-hours'] && readWorkingHours(yaml, top['working-hours']);
+  const holds =
+    top.holds && readHolds(yaml, top.holds, (node, what, longest) => readDuration(yaml, node, what, longest));
   const resources: Resource[] = [];
   for (const { key, keyNode, value } of yaml.entries(top.resources, '`resources`') ?? []) {
     const name = parseResourceName(key);
@@ -147,7 +153,7 @@ function readConfiguration(yaml: YamlReader, root: Node): Read | undefined {
     const resource = readResource(yaml, name ?? (key as ResourceName), value ?? keyNode);
     if (name !== undefined && resource !== undefined) resources.push(resource);
   }
-  return { resources, server };
+  return { resources, server, ...present({ networks, workingHours, holds }) };
 }
 
 const nameHelp = 'lower-case letters and digits, with single hyphens between words, at most 63 characters';
@@ -237,13 +243,6 @@ function readServer(yaml: YamlReader, node: Node): ServerSettings {
     strictJournal: yaml.truth(journal?.strict, '`strict`'),
     accessRequests,
   });
-}
-
-/** The fields that are there: a key whose value is undefined is left out. */
-function present<T extends object>(fields: T): { [K in keyof T]?: Exclude<T[K], undefined> } {
-  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as {
-    [K in keyof T]?: Exclude<T[K], undefined>;
-  };
 }
 
 function readListen(yaml: YamlReader, node: Node | undefined): Address | undefined {

@@ -310,6 +310,8 @@ function createJudge(compiled: Compiled, cedar: CedarInstances, prefix: 'live' |
       because: 'it needs more before it is allowed',
       missing: curable.map(({ need }) => need),
       ...reuse,
+      // What was obtained for another run may cover the next.
+      ...(demands.some(({ cure }) => 'cover' in cure) ? { variesWith: 'moment' } : {}),
     };
   };
 

@@ -1,10 +1,11 @@
 /** What applying a configuration would change, in words for people who have to say yes to it. */
 import { formatDuration } from '#core/instant.ts';
-import type { Columns, Configuration, Resource, Role, SecretReference } from '#core/role.ts';
+import type { Columns, Configuration, Resource, Role, SecretReference, WorkingHours } from '#core/role.ts';
+import { weekdays } from './_working-hours.ts';
 import { formatChannel, formatObjectName } from './_names.ts';
 
 export type PlannedChange = {
-  readonly what: 'resource' | 'role' | 'policy';
+  readonly what: 'resource' | 'role' | 'network' | 'setting' | 'policy';
   readonly name: string;
   /** One statement a line. A line of a change begins with `+` (more than before), `-` (less) or `~` (other). */
   readonly details: readonly string[];
@@ -45,6 +46,14 @@ function describe(configuration: Configuration | undefined): Map<string, Describ
     put('resource', resource.name, resourceLines(resource));
     for (const role of resource.roles) put('role', role.name, roleLines(role));
   }
+  for (const [name, blocks] of Object.entries(configuration?.networks ?? {})) put('network', name, blocks.toSorted());
+  const { workingHours, holds } = configuration ?? {};
+  if (workingHours !== undefined) put('setting', 'working-hours', workingHoursLines(workingHours));
+  if (holds !== undefined)
+    put('setting', 'holds', [
+      `longest: ${formatDuration(holds.longest)}`,
+      `in a transaction: ${formatDuration(holds.inTransaction)}`,
+    ]);
   for (const [name, text] of Object.entries(configuration?.policies ?? {})) put('policy', name, policyLines(text));
   return found;
 }
@@ -65,6 +74,16 @@ function difference(before: readonly string[], after: readonly string[]): readon
 
 function valueOf(line: string): string {
   return line.slice(line.indexOf(': ') + 2);
+}
+
+function workingHoursLines({ zone, days, from, to }: WorkingHours): readonly string[] {
+  const time = (minute: number) =>
+    `${String(Math.floor(minute / 60)).padStart(2, '0')}:${String(minute % 60).padStart(2, '0')}`;
+  return [
+    `days: ${days.map((day) => weekdays[day]).join(', ')}`,
+    `hours: ${time(from)} to ${time(to)}`,
+    `zone: ${zone}`,
+  ];
 }
 
 function resourceLines(resource: Resource): readonly string[] {
