@@ -78,3 +78,13 @@ test('INVARIANT 7: what somebody else defines meanwhile counts in a transaction 
   }
   await assert.rejects(client.query(read), /other\.products/);
 });
+
+test('roles over the same tables whose first sessions come at once: everybody is let in', async (t) => {
+  const roles = Array.from({ length: 6 }, (_, i) => ({
+    ...supportRead,
+    name: `orders/read-${i}`,
+  })) as unknown as readonly (typeof supportRead)[];
+  const g = await startTestingGateway(target, tmpdir(), { roles });
+  t.after(() => g.stop());
+  await Promise.all(roles.map((role, i) => g.connect(g.give(role, 3_600_000, `user${i}`))));
+});

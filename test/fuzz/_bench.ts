@@ -41,6 +41,8 @@ export type Bench = AsyncDisposable & {
   readonly name: () => string;
   /** An address of this machine, another one each time: caps count by address. */
   readonly address: () => string;
+  /** Called at the end. */
+  readonly onEnd: (release: () => Promise<void>) => void;
   /** Another gateway, after a crash. */
   readonly renew: () => Promise<void>;
 };
@@ -68,6 +70,7 @@ export async function startBench(t: Cleanup): Promise<Bench> {
   let login = await gateway.give(fuzzRole);
   let named = 0;
   let addressed = 0;
+  const releases: (() => Promise<void>)[] = [];
   return {
     real,
     target,
@@ -79,12 +82,14 @@ export async function startBench(t: Cleanup): Promise<Bench> {
       addressed += 1;
       return `127.${1 + ((addressed >> 16) % 250)}.${(addressed >> 8) % 256}.${1 + (addressed % 250)}`;
     },
+    onEnd: (release) => void releases.push(release),
     async renew() {
       await within(10_000, gateway.stop());
       gateway = await start();
       login = await gateway.give(fuzzRole);
     },
     async [Symbol.asyncDispose]() {
+      for (const release of releases) await within(10_000, release());
       await within(10_000, gateway.stop());
       await target[Symbol.asyncDispose]();
     },
@@ -92,10 +97,28 @@ export async function startBench(t: Cleanup): Promise<Bench> {
 }
 
 export const late = Symbol('late');
-/** The value, or `late`. */
+/** The longest that this process itself was held up for, in milliseconds. */
+export const heldUp = { most: 0 };
+const tickMs = 100;
+
+/**
+ * The value, or `late`. Counted are ticks, of which one that is late is still one: after this process was held up (48 clients
+ * at once, a machine with other work) the timers come first, and what has long arrived comes behind them.
+ */
 export async function within<T>(ms: number, promise: Promise<T>): Promise<T | typeof late> {
   let timer: NodeJS.Timeout | undefined;
-  const bell = new Promise<typeof late>((resolve) => (timer = setTimeout(() => resolve(late), ms)));
+  const bell = new Promise<typeof late>((resolve) => {
+    const tick = (left: number, since: number): void => {
+      const step = Math.min(tickMs, left);
+      timer = setTimeout(() => {
+        const now = performance.now();
+        heldUp.most = Math.max(heldUp.most, Math.round(now - since - step));
+        if (left > step) tick(left - step, now);
+        else setImmediate(resolve, late);
+      }, step);
+    };
+    tick(ms, performance.now());
+  });
   try {
     return await Promise.race([promise, bell]);
   } finally {

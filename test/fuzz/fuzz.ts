@@ -12,12 +12,13 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import fc from 'fast-check';
 import type { Area } from './_area.ts';
-import { goodClient, late, startBench, within } from './_bench.ts';
+import { goodClient, heldUp, late, startBench, within } from './_bench.ts';
 import { client } from './client.ts';
+import { sql, tally } from './sql.ts';
 import { startup, tls } from './startup.ts';
 import { target } from './target.ts';
 
-const areas = [client, target, startup, tls].map((one) => one as unknown as Area<unknown>);
+const areas = [client, target, startup, tls, sql].map((one) => one as unknown as Area<unknown>);
 
 const corpus = join(import.meta.dirname, 'corpus');
 const { values } = parseArgs({
@@ -220,7 +221,10 @@ function progress(): string {
     .map(([name, { cases, seconds }]) => `${name} ${cases} (${(cases / seconds).toFixed(0)}/s)`)
     .join(', ');
 }
-console.log(`fuzz: ${secondsOf(began).toFixed(0)} s, ${progress()}; findings: ${findings} (seed ${seed})`);
+console.log(
+  `fuzz: ${secondsOf(began).toFixed(0)} s, ${progress()}; findings: ${findings} (seed ${seed}), held up for ${heldUp.most} ms at most`,
+);
+if (counts.has(sql.name)) console.log(`statements of \`sql\`: ${JSON.stringify(tally)}`);
 if (size !== undefined)
   console.log(`size at the end: ${JSON.stringify(await measure())}, before: ${JSON.stringify(size.before)}`);
 await bench[Symbol.asyncDispose]();

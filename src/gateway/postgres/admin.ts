@@ -12,7 +12,7 @@ import { isTaken, noBinding, refusal } from './target-authentication.ts';
 
 export type Admin = AsyncDisposable & {
   readonly query: (text: string, values?: readonly unknown[]) => Promise<readonly Record<string, unknown>[]>;
-  /** In one transaction on one connection. */
+  /** In one transaction on one connection; from its beginning again when another one was quicker, so `run` may be called anew. */
   readonly transaction: <T>(run: (query: Admin['query']) => Promise<T>) => Promise<T>;
 };
 
@@ -89,6 +89,13 @@ function clientFor(access: TargetAccess, hasCertificate: boolean): typeof pg.Cli
   };
 }
 
+/**
+ * "tuple concurrently updated": somebody else has granted or revoked something on the same object meanwhile, which PostgreSQL
+ * neither waits for nor has a code of its own for.
+ */
+const internalError = 'XX000';
+const mostTries = 10;
+
 export function openAdmin(access: TargetAccess): Admin {
   const { address, tls, isDirect } = dialOptions(access);
   const pool = new pg.Pool({
@@ -137,26 +144,35 @@ export function openAdmin(access: TargetAccess): Admin {
   return {
     query: run(pool),
     async transaction(body) {
-      const client = await pool.connect().catch((error: unknown) => {
-        throw clean(error);
-      });
-      let fault: Error | undefined;
-      try {
-        await client.query('begin');
-        const result = await body(run(client));
-        await client.query('commit');
-        return result;
-      } catch (error) {
-        fault = error instanceof Error ? error : new Error('transaction failed', { cause: error });
-        await client.query('rollback').catch(() => {});
-        throw error;
-      } finally {
-        // A connection in an unknown state is not used again.
-        client.release(fault instanceof TargetFault ? fault : undefined);
-      }
+      for (let tries = 1; ; tries += 1)
+        try {
+          return await transact(body);
+        } catch (error) {
+          if (tries >= mostTries || sqlStateOf(error) !== internalError) throw error;
+        }
     },
     [Symbol.asyncDispose]: () => pool.end(),
   };
+
+  async function transact<T>(body: (query: Admin['query']) => Promise<T>): Promise<T> {
+    const client = await pool.connect().catch((error: unknown) => {
+      throw clean(error);
+    });
+    let fault: Error | undefined;
+    try {
+      await client.query('begin');
+      const result = await body(run(client));
+      await client.query('commit');
+      return result;
+    } catch (error) {
+      fault = error instanceof Error ? error : new Error('transaction failed', { cause: error });
+      await client.query('rollback').catch(() => {});
+      throw error;
+    } finally {
+      // A connection in an unknown state is not used again.
+      client.release(fault instanceof TargetFault ? fault : undefined);
+    }
+  }
 }
 
 /** The SQLSTATE of an error that the server reported. */

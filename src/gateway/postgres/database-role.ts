@@ -29,7 +29,7 @@ export async function convergeRole(admin: Admin, name: string, role: Role): Prom
   const quoted = quoteIdentifier(name);
   await createWhenMissing(admin, name, role.name);
   return admin.transaction(async (query) => {
-    // Two gateways, or two sessions, at once: grants on one object at the same time fail with "tuple concurrently updated".
+    // Two gateways at once: what one grants the other would take for granted already, or grant as well.
     await query('select pg_advisory_xact_lock(hashtextextended($1, 0))', [name]);
     const lacking: string[] = [];
     const wanted = await wantedPrivileges(query, role, lacking);
