@@ -99,6 +99,10 @@ export function startProofCheck(): ProofCheck {
     }
     if ('reason' in object && 'reasonHash' in object && textHash(object.reason) !== object.reasonHash)
       return 'the reason in the proof is not the one that was hashed';
+    if ('actHash' in object && textHash(object.act) !== object.actHash)
+      return 'the act in the proof is not the one that was hashed';
+    // INVARIANT 2: nobody approves their own, whatever the server thought of it.
+    if ('requester' in object && object.requester.id === object.principal.id) return 'who approved is who asked';
     const [at, from, until] = [entry.at, object.createdAt, object.expiresAt].map(parseInstant);
     if (at === undefined || from === undefined || until === undefined || at < from || at >= until)
       return `the proof was not valid at ${entry.at}`;

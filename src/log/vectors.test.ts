@@ -38,6 +38,24 @@ const common = {
   createdAt: '2026-11-22T10:00:00.000Z',
   expiresAt: '2026-11-22T10:05:00.000Z',
 };
+/** A statement with two bound parameters, and what its run is held against. */
+const held = {
+  hold: id('hld', '1'),
+  subject: 'statement',
+  grant: id('grt', '1'),
+  session: id('ses', '1'),
+  role: 'orders/fix-orders',
+  resource: 'orders',
+  text: 'update orders\n\tset status = $1 where id = $2 -- „Rückgabe“',
+  parameters: ["$1 text = 'refunded'", '$2 int8 = 4211'],
+  digest: statementDigest('update orders\n\tset status = $1 where id = $2 -- „Rückgabe“', [
+    { type: 25, format: 0, value: Buffer.from('refunded') },
+    { type: 20, format: 1, value: Buffer.from('0000000000001073', 'hex') },
+  ]),
+  needs: ['update on public.orders (status)', 'select on public.orders (id)'],
+  askedBy: ['orders-changes-are-proven'],
+};
+const act = canonicalJson({ purpose: 'remove_authenticator', subject: ada, authenticator: id('key', '1') });
 const objects = [
   {
     ...common,
@@ -93,11 +111,94 @@ const objects = [
     authenticators: [id('key', '1')],
     reason: 'lost the phone',
   },
+  {
+    ...common,
+    purpose: 'add_authenticator',
+    principal: ada,
+    subject: ada,
+    link: id('lnk', '1'),
+    authenticators: [id('key', '1')],
+  },
+  {
+    ...common,
+    purpose: 'remove_authenticator',
+    subject: ada,
+    authenticator: id('key', '1'),
+    authenticatorName: 'the old phone',
+    left: 1,
+  },
+  {
+    ...common,
+    ...held,
+    purpose: 'do_action',
+    principal: ada,
+    covers: ['select on public.customers (email) for 10m'],
+    previewRows: 3,
+    previewSha256: textHash('[]'),
+  },
+  {
+    ...common,
+    ...held,
+    purpose: 'approve_action',
+    requester: ada,
+    actsFor: ['carol'],
+    reasonHash: textHash(reason),
+    ticket: 'INC-4211',
+    statementReason: 'the refund was sent twice',
+    rowsAtMost: 1,
+    validSeconds: 60,
+  },
+  {
+    ...common,
+    purpose: 'approve_act',
+    hold: id('hld', '2'),
+    requester: ada,
+    words: ['Remove a passkey', 'Whose account: ada', 'Passkey: the old phone'],
+    act,
+    actHash: textHash(act),
+    askedBy: ['two-people-remove-passkeys'],
+  },
+  {
+    ...common,
+    purpose: 'approve_request',
+    request: id('req', '2'),
+    requester: ada,
+    role: 'orders/fix-orders',
+    resource: 'orders',
+    durationSeconds: 600,
+    startsAt: '2026-11-22T11:00:00.000Z',
+    extends: id('grt', '1'),
+    reason,
+    reasonHash: textHash(reason),
+    statement: { text: held.text, digest: held.digest },
+    once: true,
+    approvalsNeeded: 2,
+  },
 ].map((object) => {
   const parsed = parseProofObject(object);
   assert.ok(parsed !== undefined, object.purpose);
   return parsed;
 });
+
+/** As docs/proof-format.md describes it; the gateway has its own. */
+function statementDigest(
+  text: string,
+  parameters: readonly { readonly type: number; readonly format: number; readonly value: Buffer | null }[],
+): string {
+  const u32 = (value: number) => Buffer.from([value >>> 24, (value >>> 16) & 255, (value >>> 8) & 255, value & 255]);
+  const u16 = (value: number) => Buffer.from([value >>> 8, value & 255]);
+  const bytes = Buffer.from(text);
+  const hash = createHash('sha256').update('sallyport/statement/v1\0').update(u32(bytes.length)).update(bytes);
+  hash.update(u16(parameters.length));
+  for (const { type, format, value } of parameters) {
+    hash
+      .update(u32(type))
+      .update(u16(format))
+      .update(u32(value === null ? 0xffffffff : value.length));
+    if (value !== null) hash.update(value);
+  }
+  return hash.digest('hex');
+}
 
 // Ed25519 signatures are deterministic, so that a whole assertion can be a vector.
 const passkey = createPrivateKey({
@@ -140,6 +241,22 @@ test('the vectors of the proof format are what the code does', (t) => {
         challenge: hex(proofChallenge(object)),
         words: describeProof(object),
       })),
+      statement: {
+        about:
+          'the digest of `do_action` and `approve_action`: the text, and for each parameter its type, its format (0 text, 1 binary) and its bytes (null: no value)',
+        text: held.text,
+        parameters: [
+          { type: 25, format: 0, hex: Buffer.from('refunded').toString('hex') },
+          { type: 20, format: 1, hex: '0000000000001073' },
+        ],
+        digest: held.digest,
+        ofNone: { text: 'select 1', digest: statementDigest('select 1', []) },
+        ofNull: {
+          text: 'select $1',
+          parameters: [{ type: 0, format: 0, hex: null }],
+          digest: statementDigest('select $1', [{ type: 0, format: 0, value: null }]),
+        },
+      },
       assertion: {
         about: 'over the challenge of the first object, by an Ed25519 key with the seed 42 42 … 42',
         rpId,

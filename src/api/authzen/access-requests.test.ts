@@ -216,6 +216,8 @@ test('"Access Request Submission": a request is for exactly what was denied, to 
   const { evaluation_id: _, ...unbound } = denial;
   const evesDenial = (await submissionFor(api, web(eve), { ...read, subject: { type: 'user', id: 'eve' } }))['denial'];
   const hopeless = await evaluate(api, web(ada), { ...read, action: { name: 'delete' } });
+  const aud = await api.person('aud', ['auditors']);
+  const { evaluation_id: asked } = (await evaluate(api, web(aud))).context;
   const binding: readonly (readonly [string, Body, number, string | undefined])[] = [
     [
       'another resource',
@@ -247,6 +249,12 @@ test('"Access Request Submission": a request is for exactly what was denied, to 
     ['an entry that is none', { ...good, denial: { ...denial, evaluation_id: 'x' } }, 400, 'invalid_denial_binding'],
     ['another role', { ...good, denial: { ...denial, template: 'orders/fix-orders' } }, 400, 'invalid_denial_binding'],
     ['the denial of somebody else', { ...good, denial: evesDenial }, 400, 'invalid_denial_binding'],
+    [
+      'a denial that somebody else was given about her',
+      { ...good, denial: { ...denial, evaluation_id: asked } },
+      400,
+      'invalid_denial_binding',
+    ],
     ['in the name of somebody else', { ...good, subject: { type: 'user', id: 'eve' } }, 403, undefined],
     [
       'a denial that is none to ask about',
