@@ -162,7 +162,7 @@ serve(
       return Promise.resolve({ at });
     },
     resident: () => {
-      globalThis.gc?.();
+      globalThis.gc?.({ type: 'major', execution: 'sync', flavor: 'last-resort' });
       return Promise.resolve(process.memoryUsage.rss());
     },
     profile: async (ms) => {

@@ -8,6 +8,7 @@
  */
 import { timingSafeEqual } from 'node:crypto';
 import type { Random } from '#core/ids.ts';
+import { ownCopy } from '#wire/postgres/bytes.ts';
 
 export type CancelRegistry = {
   /** `keyBytes`: 4 in protocol 3.0, up to 256 in 3.2. */
@@ -38,7 +39,7 @@ export function createCancelRegistry(context: {
       // Positive, as process ids are.
       do processId = (Buffer.from(random(4)).readInt32BE() & 0x7fffffff & ~lastEngine) | engine;
       while (processId === 0 || known.has(processId));
-      const secretKey = Buffer.from(random(keyBytes));
+      const secretKey = ownCopy(random(keyBytes));
       known.set(processId, { secretKey, cancel });
       return { processId, secretKey, release: () => void known.delete(processId) };
     },

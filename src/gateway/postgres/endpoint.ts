@@ -12,6 +12,8 @@
  */
 import { connect, Socket, type NetConnectOpts, type OnReadOpts } from 'node:net';
 
+/** Until a read fills it: many sessions are idle for days. */
+const tinyBytes = 1024;
 const smallBytes = 4096;
 const largeBytes = 65_536;
 /** With more large buffers in use than this, each goes back as soon as a read doesn't fill it. */
@@ -44,21 +46,21 @@ function readWhatEnds(): void {
   endingAt = 0;
 }
 
+const freeTiny: Buffer[] = [];
 const freeSmall: Buffer[] = [];
 const freeLarge: Buffer[] = [];
+const freeOf = (bytes: number) => (bytes === largeBytes ? freeLarge : bytes === smallBytes ? freeSmall : freeTiny);
 let largeInUse = 0;
 
-function takeFree(isLarge: boolean): Buffer {
-  if (!isLarge) return freeSmall.pop() ?? Buffer.allocUnsafeSlow(smallBytes);
-  largeInUse += 1;
-  return freeLarge.pop() ?? Buffer.allocUnsafeSlow(largeBytes);
+function takeFree(bytes: number): Buffer {
+  if (bytes === largeBytes) largeInUse += 1;
+  return freeOf(bytes).pop() ?? Buffer.allocUnsafeSlow(bytes);
 }
 
 /** Nobody refers to it any more; `isUnused` false: the kernel may, so it is left to the collector. */
 function giveBack(buffer: Buffer, isUnused = true): void {
-  const isLarge = buffer.length === largeBytes;
-  if (isLarge) largeInUse -= 1;
-  const free = isLarge ? freeLarge : freeSmall;
+  if (buffer.length === largeBytes) largeInUse -= 1;
+  const free = freeOf(buffer.length);
   if (isUnused && free.length * buffer.length < maxFreeBytes) free.push(buffer);
 }
 
@@ -74,6 +76,8 @@ export class Endpoint {
   #isPaused = false;
   /** Reads are large. */
   #isBusy = false;
+  /** What a buffer has when they aren't. */
+  #least = tinyBytes;
   /** A write that isn't done at once is followed by `drain`; a stream's may not be, so it gets a callback each. */
   #hasDrain = false;
 
@@ -137,7 +141,8 @@ export class Endpoint {
         // Called after each read. Undefined, which the declarations don't know: the same buffer again.
         buffer: () => this.#nextBuffer() as Buffer,
         callback: (bytes, buffer) => {
-          if (bytes === buffer.length) this.#isBusy = true;
+          if (bytes === tinyBytes && bytes === buffer.length) this.#least = smallBytes;
+          else if (bytes === buffer.length) this.#isBusy = true;
           else if (bytes <= smallBytes || largeInUse > maxLarge) this.#isBusy = false;
           const goOn = this.#take(buffer as Buffer, bytes);
           if (!goOn) this.#isPaused = true;
@@ -149,11 +154,12 @@ export class Endpoint {
 
   #nextBuffer(): Buffer | undefined {
     const buffer = this.#buffer;
+    const bytes = this.#isBusy ? largeBytes : this.#least;
     if (buffer !== undefined) {
-      if (buffer.length === (this.#isBusy ? largeBytes : smallBytes)) return undefined;
+      if (buffer.length === bytes) return undefined;
       giveBack(buffer);
     }
-    this.#buffer = takeFree(this.#isBusy);
+    this.#buffer = takeFree(bytes);
     return this.#buffer;
   }
 

@@ -1,6 +1,6 @@
 /** Reads the few messages of a login from a socket, whole, in order, and no more than a little. */
 import type { Socket } from 'node:net';
-import { frameLengthAt, headerLength, MessageReader, ProtocolViolation } from '#wire/postgres/bytes.ts';
+import { frameLengthAt, headerLength, MessageReader, ownCopy, ProtocolViolation } from '#wire/postgres/bytes.ts';
 import { startupLengthAt } from '#wire/postgres/startup.ts';
 
 /** Larger than any login needs: a start-up packet has 10,000 bytes at most. */
@@ -83,6 +83,8 @@ export class HandshakeReader {
     this.#socket.removeListener('close', this.#onEnd);
     this.#socket.removeListener('error', this.#fail);
     if (this.#failure !== undefined) throw this.#failure;
-    return this.#buffer;
+    const left = ownCopy(this.#buffer);
+    this.#buffer = left;
+    return left;
   }
 }

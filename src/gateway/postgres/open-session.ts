@@ -219,7 +219,7 @@ export async function openSession(
     hello.push(encodeBackendKeyData(key.processId, key.secretKey), ...upstream.notices, encodeReadyForQuery('I'));
     socket.write(Buffer.concat(hello));
     context.reached?.('client_told_ready');
-    const early = Buffer.from(reader.detach());
+    const early = reader.detach();
     const client = arrival.isTls ? Endpoint.stream(socket) : Endpoint.adopt(socket);
     proxy = startProxy({
       session,

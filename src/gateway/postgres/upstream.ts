@@ -3,7 +3,7 @@
  * asks for protocol 3.2, for its longer cancel keys, and takes 3.0; the client's version is another matter, since the two
  * differ in nothing else.
  */
-import { frameLengthAt, headerLength, MessageReader, ProtocolViolation } from '#wire/postgres/bytes.ts';
+import { frameLengthAt, headerLength, MessageReader, ownCopy, ProtocolViolation } from '#wire/postgres/bytes.ts';
 import {
   backend,
   decodeAuthentication,
@@ -206,7 +206,7 @@ function createHandshake(options: {
         at += length;
       }
       pending = pending.subarray(at);
-      if (isOver && key !== undefined) options.ready({ parameters, notices, early: pending, ...key });
+      if (isOver && key !== undefined) options.ready({ parameters, notices, early: ownCopy(pending), ...key });
     } catch (error) {
       isOver = true;
       options.failed(error);

@@ -1,5 +1,5 @@
 /** What a server sends: made when we are the server, read when we are the client of a target or count its rows. */
-import { MessageReader, MessageWriter, ProtocolViolation } from './bytes.ts';
+import { MessageReader, MessageWriter, ownCopy, ProtocolViolation } from './bytes.ts';
 
 /** Message types as their byte, for comparisons in place. */
 export const backend = {
@@ -140,7 +140,7 @@ export function encodeBackendKeyData(processId: number, secretKey: Uint8Array): 
 
 export function decodeBackendKeyData(body: MessageReader): { readonly processId: number; readonly secretKey: Buffer } {
   const processId = body.int32();
-  const secretKey = Buffer.from(body.rest());
+  const secretKey = ownCopy(body.rest());
   if (secretKey.length < 4 || secretKey.length > 256) throw new ProtocolViolation('invalid length of cancel key');
   return { processId, secretKey };
 }

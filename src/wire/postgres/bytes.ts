@@ -225,3 +225,12 @@ export class MessageWriter {
     return this.#buffer.subarray(0, this.#length);
   }
 }
+
+/**
+ * A copy in memory of its own, for what is kept for long: a few bytes of Node's pool, or a view of a chunk, keep all of it.
+ */
+export function ownCopy(bytes: Uint8Array): Buffer {
+  const copy = Buffer.allocUnsafeSlow(bytes.length);
+  copy.set(bytes);
+  return copy;
+}
