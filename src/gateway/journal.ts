@@ -3,10 +3,10 @@
  * it (INVARIANT 6), numbered and chained, and shipped from here to the control plane, which puts it into the log.
  *
  * `append` numbers a record and puts it into a buffer. Before the bytes it is about are forwarded the buffer must have been
- * written: at once by `flush`, or by one write for all sessions at the end of the event loop's turn, after which whoever
- * has asked by `afterWrite` is called. Records that nobody waits for go along with the next write, or with the one before
- * the next fdatasync. `fdatasync` follows for groups of writes; whoever wants to wait for it (`strict`) asks `whenDurable`.
- * Only durable records are shipped: a number that the control plane has must never be given again after a power cut.
+ * written by `flush`. Records that nobody waits for go along with the next write, or with the one at the end of the event
+ * loop's turn (`flushSoon`), or before the next fdatasync. `fdatasync` follows for groups of writes; whoever wants to wait for
+ * it (`strict`) asks `whenDurable`. Only durable records are shipped: a number that the control plane has must never be
+ * given again after a power cut.
  *
  * When a write fails the journal is `failed`: nothing is forwarded, sessions are cut and refused, and the write is tried
  * again each second. A failed fdatasync is final until restart, since the kernel may have dropped what it could not write.
@@ -53,13 +53,7 @@ type Segment = {
 };
 export type JournalState = 'open' | 'full' | 'failed';
 
-/** Whoever has bytes to forward when what they are about has been written. */
-export type Waiting = {
-  /** `ok` false: it could not be written, and nothing of it may be forwarded. Must not throw. */
-  readonly written: (ok: boolean) => void;
-};
-
-/** How much is gathered within one turn of the event loop before it is written all the same. */
+/** How much is gathered before it is written all the same. */
 const maxGathered = 262_144;
 
 export class JournalCorrupt extends Error {
@@ -90,7 +84,7 @@ export class Journal {
   #syncTimer: NodeJS.Timeout | undefined;
   #syncedAt = -Infinity;
   #retryTimer: NodeJS.Timeout | undefined;
-  #waiting: Waiting[] = [];
+  #isFlushing = false;
   #waiters: { readonly number: number; readonly wake: () => void }[] = [];
   #onWritable: (() => void)[] = [];
   #onDurable: () => void = () => {};
@@ -169,24 +163,15 @@ export class Journal {
     return this.#end === 0 || (!this.#closed && this.#write());
   }
 
-  /** One write for everybody: `waiting` is called at the end of this turn of the event loop, in the order of the calls. */
-  afterWrite(waiting: Waiting): void {
-    if (this.#waiting.push(waiting) === 1) setImmediate(this.#endOfTurn);
+  /** One write for all that is appended in this turn of the event loop, when that is over. */
+  flushSoon(): void {
+    if (this.#isFlushing) return;
+    this.#isFlushing = true;
+    setImmediate(() => {
+      this.#isFlushing = false;
+      this.flush();
+    });
   }
-
-  /** Doesn't wait for the end of the turn. */
-  writeNow(): void {
-    this.#endOfTurn();
-  }
-
-  readonly #endOfTurn = (): void => {
-    const waiting = this.#waiting;
-    if (waiting.length === 0) return;
-    this.#waiting = [];
-    // INVARIANT 6: the write first. Who asks from now on waits for the next one.
-    const ok = this.flush();
-    for (const one of waiting) one.written(ok);
-  };
 
   #write(): boolean {
     try {

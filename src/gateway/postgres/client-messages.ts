@@ -32,7 +32,6 @@ import type { Portal, Prepared, Run } from './exchange.ts';
 import { dependsOnPrepared, isCacheable, lookUp, type Allowed, type Book, type Denied, type Verdict } from './judge.ts';
 import type { LedgerEntry } from './ledger.ts';
 import { currentBook, hasOwnDefinitions, noteForwarded, type Link } from './link.ts';
-import type { Outbox } from './outbox.ts';
 import { recordParameters } from './recorded-parameters.ts';
 
 /** What to do with the message that was just looked at. */
@@ -65,10 +64,13 @@ const maxPreparedLength = 16 << 20;
 type Cursor = { readonly text: string | undefined; judgedAt: number; readonly run: Run };
 const firstJudged = (cursors: readonly Cursor[]): number => Math.min(...cursors.map(({ judgedAt }) => judgedAt));
 
+/** Where to send what is our own, behind everything that was sent so far. */
+type Target = { readonly send: (bytes: Buffer) => void };
+
 /** What is public is read and reset by the client's side after each message: a call a message is all the hot path has. */
 export class ClientMessages {
   readonly #link: Link;
-  readonly #outbox: Outbox;
+  readonly #target: Target;
   readonly #resume: () => void;
   /** A verdict that just arrived for the message that is held. */
   #answer: { readonly text: string; readonly book: Book; readonly verdict: Verdict } | undefined;
@@ -100,9 +102,9 @@ export class ClientMessages {
   isGivenUp = false;
 
   /** @param resume called when what a message was held for may have come */
-  constructor(link: Link, outbox: Outbox, resume: () => void) {
+  constructor(link: Link, target: Target, resume: () => void) {
     this.#link = link;
-    this.#outbox = outbox;
+    this.#target = target;
     this.#resume = resume;
   }
 
@@ -625,7 +627,7 @@ export class ClientMessages {
     // INVARIANT 7: what the session has defined in an open transaction nobody else sees.
     const hasOwn = this.#link.ownDefinitions !== 'unchanged';
     if (hasOwn) this.#link.ownDefinitions = 'asked';
-    this.#outbox.send(encodeQuery(hasOwn ? ownCatalogueQuery : namesQuery));
+    this.#target.send(encodeQuery(hasOwn ? ownCatalogueQuery : namesQuery));
   }
 
   #tooLong(protocol: Protocol, rest: number): Step {

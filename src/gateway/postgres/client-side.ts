@@ -8,14 +8,12 @@ import { frameLengthAt, headerLength, ProtocolViolation } from '#wire/postgres/b
 import { encodeFlush, frontend } from '#wire/postgres/frontend.ts';
 import { ClientMessages, hold, leave, pass, replace, stop } from './client-messages.ts';
 import type { Link } from './link.ts';
-import { Outbox } from './outbox.ts';
 
 /** Bytes `[run, at)` are decided but not forwarded, `[at, end)` are not decided. The buffer is our own. */
 type Held = { readonly buffer: Buffer; run: number; at: number; readonly end: number };
 
 export class ClientSide {
   readonly #link: Link;
-  readonly #outbox: Outbox;
   readonly #messages: ClientMessages;
   /** The beginning of a message whose rest has not come. */
   #carry: Buffer = Buffer.alloc(0);
@@ -28,13 +26,13 @@ export class ClientSide {
 
   constructor(link: Link) {
     this.#link = link;
-    this.#outbox = new Outbox(link);
-    this.#messages = new ClientMessages(link, this.#outbox, this.#resume);
+    this.#messages = new ClientMessages(link, this, this.#resume);
   }
 
-  /** Behind everything that was sent so far. */
+  /** Bytes that need no record, or whose record is in the file. */
   send(bytes: Buffer): void {
-    this.#outbox.send(bytes);
+    // INVARIANT 4: who is marked sends nothing more.
+    if (!this.#link.isMarked) this.#link.target.write(bytes);
   }
 
   /** The first thing that the target is asked in a session: how names resolve. */
@@ -64,7 +62,7 @@ export class ClientSide {
     } catch (error) {
       this.#violation(error);
     }
-    this.#outbox.chunkEnds();
+    link.client.lendTo(link.target);
     return !this.#isHolding && !link.isMarked && !link.target.isCongested;
   }
 
@@ -123,7 +121,7 @@ export class ClientSide {
         const { buffer, run, at, end } = part;
         if (run < at) {
           // Decided, recorded, and now durable.
-          this.#outbox.send(buffer.subarray(run, at));
+          this.send(buffer.subarray(run, at));
           if (at < end) this.#held.unshift({ buffer, run: at, at, end });
         } else if (this.#carried > 0) this.#complete(buffer, at, end);
         else this.#process(buffer, at, at, end, true);
@@ -212,7 +210,7 @@ export class ClientSide {
         if (this.#forward(buffer, run, at)) {
           run = at;
           // In the extended protocol the server keeps its answer until it is asked for it.
-          if (this.#messages.needsFlush) this.#outbox.send(encodeFlush());
+          if (this.#messages.needsFlush) this.send(encodeFlush());
           this.#messages.needsFlush = false;
         }
         this.#keep(buffer, run, at, end, isOwn);
@@ -293,10 +291,10 @@ export class ClientSide {
     return true;
   }
 
-  /** INVARIANT 6: the records of everything decided so far are in the journal before a byte of it is forwarded. */
+  /** INVARIANT 6: the records of everything decided so far are in the journal's file before a byte of it is forwarded. */
   #send(bytes: Buffer): void {
-    if (this.#messages.hasRecords) this.#outbox.sendRecorded(bytes);
-    else this.#outbox.send(bytes);
+    if (this.#messages.hasRecords && !this.#link.journal.flush()) return this.#link.end('journal_failed');
     this.#messages.hasRecords = false;
+    this.send(bytes);
   }
 }

@@ -254,22 +254,9 @@ export class Endpoint {
   /** After slices of this endpoint's current chunk were written to `other`: makes sure that they stay as they are. */
   lendTo(other: Endpoint): void {
     if (this.#buffer === undefined || other.#socket.writableLength === 0) return;
-    other.keep(this.#buffer);
+    if (other.#isClosed) giveBack(this.#buffer, false);
+    else other.#borrowed.push(this.#buffer);
     this.#buffer = undefined;
-  }
-
-  /** Takes the buffer of the current chunk out of use; `keep` gives it back. Undefined: the chunk isn't read over. */
-  takeBuffer(): Buffer | undefined {
-    const buffer = this.#buffer;
-    this.#buffer = undefined;
-    return buffer;
-  }
-
-  /** Takes a buffer into keeping, until what was written of it has been sent. */
-  keep(buffer: Buffer): void {
-    if (this.#socket.writableLength === 0) giveBack(buffer);
-    else if (this.#isClosed) giveBack(buffer, false);
-    else this.#borrowed.push(buffer);
   }
 
   /** Sends what is pending and closes; destroys when the peer doesn't take it in time. Nothing more is handed out. */

@@ -21,8 +21,6 @@ import { Ledger } from './ledger.ts';
 import { unknownNames, type Limits, type Link } from './link.ts';
 import { TargetSide } from './target-side.ts';
 
-/** Waits for a write with nothing to do then. */
-const nobody = { written: () => {} };
 /** A client that is held is read on a little, this often and up to this much, so that its end is noticed. */
 const lookAtHeldMs = 5000;
 const maxHeldBytes = 1 << 20;
@@ -111,7 +109,7 @@ export function startProxy(options: {
     const heard = targetSide.notifications === 0 ? {} : { notifications: targetSide.notifications };
     journal.append({ kind: 'session.ended', on: ref, reason, ...said, statements, bytesIn, bytesOut, ...heard });
     // Nothing is forwarded for it: when thousands are cut, one write is enough for those of a turn.
-    journal.afterWrite(nobody);
+    journal.flushSoon();
     const closeTarget = () => {
       if (options.reached !== undefined) target.socket.once('close', () => options.reached?.('sockets_closed'));
       if (target.isClosed) target.finish(500);

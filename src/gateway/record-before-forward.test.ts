@@ -54,7 +54,7 @@ const server = await listening((socket) => {
   });
 });
 
-/** Sessions of one journal, through the real endpoints, sides and outbox; everything is allowed. */
+/** Sessions of one journal, through the real endpoints and sides; everything is allowed. */
 async function openSessions(count: number, journal: Journal) {
   const judge = createJudge({
     onFault: (_what, error) => assert.fail(String(error)),
@@ -216,7 +216,7 @@ test('INVARIANT 6: many sessions at once, in pieces, on a disk that may fill up:
   assert.ok(failures > 3, `the disk was full ${failures} times only`);
 });
 
-test('INVARIANT 4: what waits for its record when a session is marked is not forwarded', async () => {
+test('INVARIANT 4: a session that is marked while its record is written forwards nothing more', async () => {
   const disk = createTestingDisk();
   const journal = new Journal({ disk, clock, syncEveryMs: 60_000 });
   const { clients, proxies } = await openSessions(2, journal);
@@ -234,11 +234,10 @@ test('INVARIANT 4: what waits for its record when a session is marked is not for
   second.write(encodeQuery('select 2'));
   await once(second, 'data');
   while (got.length < 2) await once(first, 'data');
-  const afterWrite = journal.afterWrite.bind(journal);
-  // Marked between the record and the end of the turn, as by the supervisor when a grant ends.
-  journal.afterWrite = (waiting) => {
+  const flush = journal.flush.bind(journal);
+  journal.flush = () => {
     proxies[0]?.mark();
-    afterWrite(waiting);
+    return flush();
   };
   first.write(encodeQuery('select 1'));
   second.write(encodeQuery('select 2'));
@@ -250,7 +249,7 @@ test('INVARIANT 4: what waits for its record when a session is marked is not for
   await journal[Symbol.asyncDispose]();
 });
 
-test('INVARIANT 6: a write that fails ends all whose bytes waited for it, and none of these is forwarded', async () => {
+test('INVARIANT 6: a write that fails ends all who have something to forward, and nothing of it is forwarded', async () => {
   const disk = createTestingDisk();
   // Nobody else cuts them here.
   const journal = new Journal({ disk, clock, syncEveryMs: 60_000 });
