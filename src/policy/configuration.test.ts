@@ -63,7 +63,7 @@ test('the example parses to what it says', () => {
       database: 'orders',
       tls: { mode: 'disable' },
       admin: { user: 'sallyport_admin', password: { file: './orders-admin-password' } },
-      roles: ['orders/support-read', 'orders/fix-orders'],
+      roles: ['orders/support-read', 'orders/fix-orders', 'orders/maintain-orders'],
     },
   );
   const fix = orders?.roles[1];
@@ -391,7 +391,13 @@ test('a plan says what is added, changed and removed', () => {
   const first = planChanges(undefined, example);
   assert.deepEqual(
     first.added.map(({ what, name }) => `${what} ${name}`),
-    ['resource orders', 'role orders/support-read', 'role orders/fix-orders', 'policy policies/orders.cedar'],
+    [
+      'resource orders',
+      'role orders/support-read',
+      'role orders/fix-orders',
+      'role orders/maintain-orders',
+      'policy policies/orders.cedar',
+    ],
   );
   assert.ok(first.added[1]?.details.includes('select on public.customers: city, country, created_at, id, name'));
   const files = exampleConfiguration();

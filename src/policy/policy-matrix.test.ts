@@ -28,6 +28,7 @@ const columns: readonly (readonly [name: string, principal: Principal])[] = [
 
 const support = 'orders/support-read' as RoleName;
 const fix = 'orders/fix-orders' as RoleName;
+const maintain = 'orders/maintain-orders' as RoleName;
 const gone = 'orders/no-longer-there' as RoleName;
 const grant = (owner: Principal, role: RoleName) => ({ id: idOf<GrantId>('grt', 'g'), principal: owner.id, role });
 const request = (requester: Principal, actsFor: readonly Principal[] = []) => ({
@@ -169,6 +170,32 @@ const sections: readonly (readonly [title: string, rows: readonly Row[]])[] = [
         `administer ${what}`,
         (principal) => ({ now, action: 'administer', principal, what }),
       ]),
+      ...(['add', 'remove', 'reset'] as const).flatMap((change): readonly Row[] => [
+        [
+          `${change} their own passkey`,
+          (principal) => ({
+            now,
+            action: 'manage_authenticators',
+            principal,
+            of: principal,
+            change,
+            authenticators: 2,
+            administrators: 2,
+          }),
+        ],
+        [
+          `${change} a passkey of ada's`,
+          (principal) => ({
+            now,
+            action: 'manage_authenticators',
+            principal,
+            of: ada,
+            change,
+            authenticators: 2,
+            administrators: 2,
+          }),
+        ],
+      ]),
       ['read their own log', (principal) => ({ now, action: 'read_log', principal, scope: 'own' })],
       ['read the whole log', (principal) => ({ now, action: 'read_log', principal, scope: 'all' })],
       [
@@ -178,7 +205,7 @@ const sections: readonly (readonly [title: string, rows: readonly Row[]])[] = [
       ["read ada's session", (principal) => ({ now, action: 'read_session', principal, session: session(ada) })],
     ],
   ],
-  ...[support, fix].map(
+  ...[support, fix, maintain].map(
     (role) =>
       [
         `in a session under ${role}`,
