@@ -1,8 +1,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { before, test } from 'node:test';
-import { openPolicyEngine, shippedPolicies } from '#test/support/policy.ts';
-import { readConfigurationFiles } from '#src/open-policy-engine.ts';
+import { openPolicyEngine, readConfigurationFiles, shippedPolicies } from '#test/support/policy.ts';
 import { runCases } from './cases.ts';
 import { parseConfiguration } from './configuration.ts';
 

@@ -7,9 +7,15 @@ import type { Configuration, Role } from '#core/role.ts';
 import { createCedarInstances } from '#policy/_cedar.ts';
 import { parseConfiguration } from '#policy/configuration.ts';
 import type { PolicyEngine } from '#policy/engine.ts';
-import { exampleConfiguration, openPolicyEngine, shippedCases, shippedPolicies } from '#src/open-policy-engine.ts';
+import {
+  exampleConfiguration,
+  openPolicyEngine,
+  readConfigurationFiles,
+  shippedCases,
+  shippedPolicies,
+} from '#src/open-policy-engine.ts';
 
-export { exampleConfiguration, openPolicyEngine, shippedCases, shippedPolicies };
+export { exampleConfiguration, openPolicyEngine, readConfigurationFiles, shippedCases, shippedPolicies };
 
 /** 2026-01-07T12:00:00Z, a Wednesday in working hours. */
 export const now = 1_767_787_200_000 as Instant;
