@@ -540,6 +540,10 @@ export function followProofs() {
   const passkeys = new Map();
   const used = new Set();
   const declared = new Map();
+  const digests = new Map();
+
+  /** Whatever is said of a hold is over what the first entry that says it is over. */
+  const isOneWithHold = (hold, digest) => digest === undefined || !digests.has(hold) || digests.get(hold) === digest;
 
   const check = (entry, evidence) => {
     checkEvidence(evidence);
@@ -561,6 +565,8 @@ export function followProofs() {
       need(sha256(object.act).toString('hex') === object.actHash, 'rule 8: the act is not the one hashed');
     if (has(object, 'requester'))
       need(object.requester.id !== object.principal.id, 'rule 11: who approved is who asked');
+    if (has(object, 'hold'))
+      need(isOneWithHold(object.hold, object.digest ?? object.actHash), 'rule 12: over something else than was held');
     const passkey = passkeys.get(assertion.credentialId);
     need(passkey !== undefined, 'rule 9: no passkey of that id is enrolled');
     need(passkey.principal === object.principal.id, 'rule 9: the passkey is somebody else’s');
@@ -600,6 +606,12 @@ export function followProofs() {
         note(told(() => need(!used.has(proof), 'rule 4: the proof was used before')));
         used.add(proof);
       } else if (has(proofKinds, `${entry.kind}!`)) note('rule 6: the entry names no proof');
+      const { hold } = entry.subjects;
+      const { digest } = entry.public;
+      if (hold !== undefined) {
+        note(told(() => need(isOneWithHold(hold, digest), 'rule 12: over something else than was held')));
+        if (typeof digest === 'string' && !digests.has(hold)) digests.set(hold, digest);
+      }
       const evidence = isObject(content) ? content.proof : undefined;
       if (evidence !== undefined) isProven = note(told(() => check(entry, evidence)));
       else if (content !== undefined && proof !== undefined) note('the content lacks the proof');

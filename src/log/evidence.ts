@@ -78,8 +78,13 @@ export type ProofCheck = {
 export function startProofCheck(): ProofCheck {
   const keys = new Map<string, { readonly key: EnrolledKey; counter: number }>();
   const used = new Set<string>();
+  /** What each hold is over, as the first entry that says it has it. */
+  const heldOver = new Map<string, string>();
   /** Origins that `system.started` declared, per relying party. */
   const origins = new Map<string, Set<string>>();
+
+  const isOver = (hold: string, digest: Json | undefined): boolean =>
+    digest === undefined || digest === (heldOver.get(hold) ?? digest);
 
   const check = (entry: Entry, evidence: ProofEvidence): string | undefined => {
     const { object, assertion } = evidence;
@@ -103,6 +108,8 @@ export function startProofCheck(): ProofCheck {
       return 'the act in the proof is not the one that was hashed';
     // INVARIANT 2: nobody approves their own, whatever the server thought of it.
     if ('requester' in object && object.requester.id === object.principal.id) return 'who approved is who asked';
+    const over = 'digest' in object ? object.digest : 'actHash' in object ? object.actHash : undefined;
+    if ('hold' in object && !isOver(object.hold, over)) return 'the proof is over something else than what was held';
     const [at, from, until] = [entry.at, object.createdAt, object.expiresAt].map(parseInstant);
     if (at === undefined || from === undefined || until === undefined || at < from || at >= until)
       return `the proof was not valid at ${entry.at}`;
@@ -145,6 +152,12 @@ export function startProofCheck(): ProofCheck {
         if (used.has(proof)) faults.push(`the proof \`${proof}\` was used before`);
         used.add(proof);
       } else if (facts.proofRequired === true) faults.push('the entry names no proof');
+
+      const { hold } = entry.subjects;
+      if (hold !== undefined && !isOver(hold, entry.public['digest']))
+        faults.push(`it is over something else than the hold \`${hold}\` that it names`);
+      const { digest } = entry.public;
+      if (hold !== undefined && typeof digest === 'string' && !heldOver.has(hold)) heldOver.set(hold, digest);
 
       const value = recordOf(content)?.['proof'];
       if (value !== undefined) {

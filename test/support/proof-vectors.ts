@@ -79,18 +79,23 @@ type Oddly = {
   readonly signer?: Passkey;
   readonly challengeOf?: Members;
   readonly credentialId?: string;
+  /** In place of the client data. */
+  readonly rawClient?: string;
+  /** So many bytes of the authenticator data, and no more. */
+  readonly cut?: number;
 };
 
 export function assertionBy(passkey: Passkey, object: Members, how: Oddly = {}) {
   const challenge = proofChallenge((how.challengeOf ?? object) as never);
   const clientDataJSON = Buffer.from(
-    JSON.stringify({
-      type: 'webauthn.get',
-      challenge: Buffer.from(challenge).toString('base64url'),
-      origin,
-      crossOrigin: false,
-      ...how.client,
-    }),
+    how.rawClient ??
+      JSON.stringify({
+        type: 'webauthn.get',
+        challenge: Buffer.from(challenge).toString('base64url'),
+        origin,
+        crossOrigin: false,
+        ...how.client,
+      }),
   );
   const head = Buffer.alloc(5);
   head[0] = how.flags ?? 0x05;
@@ -101,7 +106,7 @@ export function assertionBy(passkey: Passkey, object: Members, how: Oddly = {}) 
       .digest(),
     head,
     Buffer.from(how.tail ?? '', 'hex'),
-  ]);
+  ]).subarray(0, how.cut);
   const { algorithm, privateKey } = how.signer ?? passkey;
   const signed = Buffer.concat([authenticatorData, createHash('sha256').update(clientDataJSON).digest()]);
   return {
@@ -192,6 +197,19 @@ export function proven(
     content: { proof: { object, assertion: assertionBy(passkey, object, how) } },
   };
 }
+
+/** An entry that names a hold, and what it is over. */
+const opened = (object: Members, how: { readonly kind?: EntryKind; readonly digest?: string } = {}): Step => ({
+  entry: {
+    v: 1,
+    id: id('ent', '70'),
+    at: at(9),
+    kind: how.kind ?? 'hold.opened',
+    actor: 'system',
+    subjects: { hold: String(object['hold']) },
+    public: { digest: how.digest ?? String(object['digest'] ?? object['actHash']) },
+  },
+});
 
 export const objects = proofVectors.proofs.map(({ object }) => object);
 const objectFor = (purpose: ProofPurpose): Members => {
@@ -306,6 +324,10 @@ export function makeVectors(): Vectors {
       single('from another origin', held, { rule: 'rule 1', client: { origin: 'https://sally.example.evil.example' } }),
       single('in a frame of another origin', held, { rule: 'rule 1', client: { crossOrigin: true } }),
       single('with a top origin', held, { rule: 'rule 1', client: { topOrigin: origin } }),
+      single('client data that is no object', held, { rule: 'rule 1', rawClient: 'null' }),
+      single('client data that is a text', held, { rule: 'rule 1', rawClient: '"webauthn.get"' }),
+      single('client data that is no JSON', held, { rule: 'rule 1', rawClient: '{' }),
+      single('authenticator data that ends in the counter', held, { rule: 'rule 2', cut: 36 }),
       single('for another relying party', held, { rule: 'rule 2', rpId: 'evil.example' }),
       single('nobody present', held, { rule: 'rule 2', flags: 0x04 }),
       single('nobody verified', held, { rule: 'rule 2', flags: 0x01 }),
@@ -448,6 +470,37 @@ export function makeVectors(): Vectors {
       {
         what: 'who approves is who asked',
         steps: [...begun(es, bob), bad('rule 11', proven(es, { ...approval, requester: { id: bob, handle: 'bob' } }))],
+      },
+      {
+        what: 'a hold that was opened over another statement than was signed',
+        steps: [...begun(es, ada), opened(held, { digest: textHash('another') }), bad('rule 12', proven(es, held))],
+      },
+      {
+        what: 'an approval of another act than was asked about',
+        steps: [
+          ...begun(es, signerOf(objectFor('approve_act'))),
+          opened(objectFor('approve_act'), { digest: textHash('another') }),
+          bad('rule 12', proven(es, objectFor('approve_act'))),
+        ],
+      },
+      {
+        what: 'what was held, signed, released and run',
+        steps: [
+          ...begun(es, ada),
+          opened(held),
+          proven(es, held, { entry: { public: { digest: held['digest'] } } }),
+          opened(held, { kind: 'hold.released' }),
+          opened(held, { kind: 'statement.begun' }),
+        ],
+      },
+      {
+        what: 'another statement ran than was signed',
+        steps: [
+          ...begun(es, ada),
+          opened(held),
+          proven(es, held),
+          bad('rule 12', opened(held, { kind: 'statement.begun', digest: textHash('another') })),
+        ],
       },
       {
         what: 'an origin that nobody declared',
