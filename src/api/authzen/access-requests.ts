@@ -52,7 +52,7 @@ export function addAccessRequests(hono: Hono<{ Bindings: HttpBindings }>, api: A
           resource,
           denial: { evaluation: denial.evaluation_id, template: denial.template },
           reason: context.business_justification,
-          until: requested_access?.requested_until,
+          until: inUtc(requested_access?.requested_until),
           repetition: key === undefined ? undefined : { key, body },
         });
         return taskAnswer(api, outcome, 202);
@@ -97,6 +97,12 @@ export function addAccessRequests(hono: Hono<{ Bindings: HttpBindings }>, api: A
       problemOf,
     ),
   );
+}
+
+/** RFC 3339 allows any offset; ours are in UTC. */
+function inUtc(time: string | undefined): string | undefined {
+  const at = time === undefined ? Number.NaN : Date.parse(time);
+  return Number.isNaN(at) ? time : new Date(at).toISOString();
 }
 
 function hasBody(c: RequestContext): boolean {
