@@ -451,6 +451,7 @@ export const otherKinds = [
   'request.denied',
   'request.expired',
   'grant.created',
+  'grant.used',
   'grant.extended',
   'grant.ended',
   'credential.issued',
@@ -540,10 +541,24 @@ export function followProofs() {
   const passkeys = new Map();
   const used = new Set();
   const declared = new Map();
-  const digests = new Map();
+  const holds = new Map();
 
-  /** Whatever is said of a hold is over what the first entry that says it is over. */
-  const isOneWithHold = (hold, digest) => digest === undefined || !digests.has(hold) || digests.get(hold) === digest;
+  /** Rule 12, for what isn't a proof: opened once, released once and for the same, and run only then. */
+  const followHold = ({ kind, subjects, public: { digest } }) => {
+    const known = holds.get(subjects.hold);
+    if (kind === 'hold.opened') {
+      need(known === undefined, 'rule 12: it was held before');
+      holds.set(subjects.hold, { digest, requester: subjects.principal, isReleased: false });
+    } else if (kind === 'hold.released') {
+      need(known !== undefined, 'rule 12: it was never held');
+      need(!known.isReleased, 'rule 12: it was released before');
+      known.isReleased = true;
+      need(digest === known.digest, 'rule 12: released for something else than was held');
+    } else if (kind === 'statement.begun') {
+      need(known !== undefined && known.isReleased, 'rule 12: it ran and was not released');
+      need(digest === undefined || digest === known.digest, 'rule 12: something else ran than was held');
+    }
+  };
 
   const check = (entry, evidence) => {
     checkEvidence(evidence);
@@ -565,8 +580,13 @@ export function followProofs() {
       need(sha256(object.act).toString('hex') === object.actHash, 'rule 8: the act is not the one hashed');
     if (has(object, 'requester'))
       need(object.requester.id !== object.principal.id, 'rule 11: who approved is who asked');
-    if (has(object, 'hold'))
-      need(isOneWithHold(object.hold, object.digest ?? object.actHash), 'rule 12: over something else than was held');
+    if (has(object, 'hold')) {
+      const held = holds.get(object.hold);
+      need(held !== undefined, 'rule 12: nothing was held under that id');
+      need(held.digest === (object.digest ?? object.actHash), 'rule 12: over something else than was held');
+      const isOwn = held.requester === object.principal.id;
+      need(isOwn === (object.purpose === 'do_action'), 'rule 12: approved by who asked, or proven by somebody else');
+    }
     const passkey = passkeys.get(assertion.credentialId);
     need(passkey !== undefined, 'rule 9: no passkey of that id is enrolled');
     need(passkey.principal === object.principal.id, 'rule 9: the passkey is somebody else’s');
@@ -606,16 +626,11 @@ export function followProofs() {
         note(told(() => need(!used.has(proof), 'rule 4: the proof was used before')));
         used.add(proof);
       } else if (has(proofKinds, `${entry.kind}!`)) note('rule 6: the entry names no proof');
-      const { hold } = entry.subjects;
-      const { digest } = entry.public;
-      if (hold !== undefined) {
-        note(told(() => need(isOneWithHold(hold, digest), 'rule 12: over something else than was held')));
-        if (typeof digest === 'string' && !digests.has(hold)) digests.set(hold, digest);
-      }
       const evidence = isObject(content) ? content.proof : undefined;
       if (evidence !== undefined) isProven = note(told(() => check(entry, evidence)));
       else if (content !== undefined && proof !== undefined) note('the content lacks the proof');
 
+      if (entry.subjects.hold !== undefined) note(told(() => followHold(entry)));
       // Behind its own proof: no entry vouches for the key that signed it.
       if (entry.kind === 'authenticator.enrolled') note(told(() => enrol(entry)));
       for (const [id, passkey] of passkeys) {

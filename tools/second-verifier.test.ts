@@ -31,6 +31,7 @@ import {
   makeVectors,
   newPasskey,
   objects,
+  opened,
   origin,
   proofVectors,
   proven,
@@ -270,6 +271,7 @@ test(`INVARIANT 5: ${runs} proofs and logs with something changed are taken or r
         'assertion',
         'entry',
         'enrolment',
+        'hold',
         'client data',
         'authenticator data',
       ),
@@ -283,17 +285,34 @@ test(`INVARIANT 5: ${runs} proofs and logs with something changed are taken or r
           return again === null ? once : changed(once, ...again);
         };
         const said = 'digest' in object ? { entry: { public: { digest: object['digest'] } } } : {};
-        let steps: Step[] = [started(), enrolled(passkey, signerOf(object), 1), proven(passkey, object, said)];
-        const last = steps[2] as Step & { content: { proof: { object: Members; assertion: Record<string, string> } } };
+        const before = 'hold' in object ? [opened(object)] : [];
+        let steps: Step[] = [
+          started(),
+          enrolled(passkey, signerOf(object), 1),
+          ...before,
+          proven(passkey, object, said),
+          ...('hold' in object
+            ? [opened(object, { kind: 'hold.released' }), opened(object, { kind: 'statement.begun' })]
+            : []),
+        ];
+        const place = 2 + before.length;
+        const last = steps[place] as Step & {
+          content: { proof: { object: Members; assertion: Record<string, string> } };
+        };
         const { proof } = last.content;
         const withProof = (next: unknown): Step => ({ ...last, content: { proof: next } });
         try {
-          if (part === 'object') steps[2] = withProof({ ...proof, object: twice(object) });
+          if (part === 'object') steps[place] = withProof({ ...proof, object: twice(object) });
           else if (part === 'signed object') {
             const next = twice(object) as Members;
-            steps[2] = withProof({ object: next, assertion: assertionBy(passkey, next) });
-          } else if (part === 'assertion') steps[2] = withProof({ ...proof, assertion: twice(proof.assertion) });
-          else if (part === 'entry') steps[2] = { ...last, entry: twice(last.entry) as Members };
+            steps[place] = withProof({ object: next, assertion: assertionBy(passkey, next) });
+          } else if (part === 'assertion') steps[place] = withProof({ ...proof, assertion: twice(proof.assertion) });
+          else if (part === 'entry') steps[place] = { ...last, entry: twice(last.entry) as Members };
+          else if (part === 'hold')
+            steps[where % steps.length] = {
+              ...steps[where % steps.length],
+              entry: twice(steps[where % steps.length]?.entry) as Members,
+            };
           else if (part === 'enrolment')
             steps[1] = { entry: twice(enrolled(passkey, signerOf(object), 1).entry) as Members };
           else if (part === 'client data') {
@@ -303,7 +322,7 @@ test(`INVARIANT 5: ${runs} proofs and logs with something changed are taken or r
             const next = twice(client);
             const spread =
               typeof next === 'object' && next !== null && !Array.isArray(next) ? (next as Members) : { odd: next };
-            steps[2] = withProof({ object, assertion: assertionBy(passkey, object, { client: spread }) });
+            steps[place] = withProof({ object, assertion: assertionBy(passkey, object, { client: spread }) });
           } else {
             const tails = [
               '',
@@ -323,7 +342,7 @@ test(`INVARIANT 5: ${runs} proofs and logs with something changed are taken or r
               'a1a000',
             ];
             const tail = tails[where % tails.length] ?? '';
-            steps[2] = withProof({
+            steps[place] = withProof({
               object,
               assertion: assertionBy(passkey, object, { flags: how % 256, counter: where % 3, tail }),
             });
@@ -338,7 +357,7 @@ test(`INVARIANT 5: ${runs} proofs and logs with something changed are taken or r
         }
         const answers = bothFollow(steps);
         assert.deepEqual(answers.second, answers.first, JSON.stringify([part, steps, answers.whys]));
-        const evidence = (steps[2]?.content as { proof?: unknown } | undefined)?.proof;
+        const evidence = (steps[place]?.content as { proof?: unknown } | undefined)?.proof;
         const trusted = { rpId, origins: [origin], publicKey: passkey.cose };
         const alone = firstSays(evidence, trusted);
         assert.equal(second.verifyProof(evidence, trusted) === undefined, alone, JSON.stringify(evidence));

@@ -47,6 +47,8 @@ export const entryKinds = {
   'request.approved': { title: 'request approved', proof: ['approve_request'], proofRequired: true },
   'grant.created': { title: 'grant created' },
   'grant.activated': { title: 'grant activated', proof: ['activate_grant'], proofRequired: true },
+  // Of a grant for one statement: it was let through.
+  'grant.used': { title: 'grant used for its statement' },
   'grant.extended': { title: 'grant extended' },
   'grant.ended': { title: 'grant ended' },
   'credential.issued': { title: 'connection secret issued' },

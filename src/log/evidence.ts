@@ -78,13 +78,14 @@ export type ProofCheck = {
 export function startProofCheck(): ProofCheck {
   const keys = new Map<string, { readonly key: EnrolledKey; counter: number }>();
   const used = new Set<string>();
-  /** What each hold is over, as the first entry that says it has it. */
-  const heldOver = new Map<string, string>();
   /** Origins that `system.started` declared, per relying party. */
   const origins = new Map<string, Set<string>>();
 
-  const isOver = (hold: string, digest: Json | undefined): boolean =>
-    digest === undefined || digest === (heldOver.get(hold) ?? digest);
+  /** What is held: over what a signature has to be, and who must not be its approver. */
+  const holds = new Map<
+    string,
+    { readonly digest: Json | undefined; readonly requester: string; isReleased: boolean }
+  >();
 
   const check = (entry: Entry, evidence: ProofEvidence): string | undefined => {
     const { object, assertion } = evidence;
@@ -108,8 +109,16 @@ export function startProofCheck(): ProofCheck {
       return 'the act in the proof is not the one that was hashed';
     // INVARIANT 2: nobody approves their own, whatever the server thought of it.
     if ('requester' in object && object.requester.id === object.principal.id) return 'who approved is who asked';
-    const over = 'digest' in object ? object.digest : 'actHash' in object ? object.actHash : undefined;
-    if ('hold' in object && !isOver(object.hold, over)) return 'the proof is over something else than what was held';
+    if (object.purpose === 'do_action' || object.purpose === 'approve_action' || object.purpose === 'approve_act') {
+      const held = holds.get(object.hold);
+      if (held === undefined) return 'nothing was held under the id in the proof';
+      const digest = object.purpose === 'approve_act' ? object.actHash : object.digest;
+      if (held.digest !== digest) return 'the proof is over something else than was held';
+      // INVARIANT 2: also years later.
+      const isOwn = object.principal.id === held.requester;
+      if (isOwn !== (object.purpose === 'do_action'))
+        return isOwn ? 'somebody has approved what they asked for themselves' : 'somebody else has proven it';
+    }
     const [at, from, until] = [entry.at, object.createdAt, object.expiresAt].map(parseInstant);
     if (at === undefined || from === undefined || until === undefined || at < from || at >= until)
       return `the proof was not valid at ${entry.at}`;
@@ -153,12 +162,6 @@ export function startProofCheck(): ProofCheck {
         used.add(proof);
       } else if (facts.proofRequired === true) faults.push('the entry names no proof');
 
-      const { hold } = entry.subjects;
-      if (hold !== undefined && !isOver(hold, entry.public['digest']))
-        faults.push(`it is over something else than the hold \`${hold}\` that it names`);
-      const { digest } = entry.public;
-      if (hold !== undefined && typeof digest === 'string' && !heldOver.has(hold)) heldOver.set(hold, digest);
-
       const value = recordOf(content)?.['proof'];
       if (value !== undefined) {
         const evidence = parseProofEvidence(value);
@@ -167,6 +170,7 @@ export function startProofCheck(): ProofCheck {
         else faults.push(fault);
       } else if (content !== undefined && proof !== undefined) faults.push('the content lacks the proof');
 
+      faults.push(...holdFaults(holds, entry));
       // After the proof: an entry can't vouch for the key that signed it.
       if (entry.kind === 'authenticator.enrolled') {
         const enrolled = enrolledKey(entry);
@@ -213,6 +217,32 @@ function subjectsOf(object: ProofObject): Readonly<Record<string, string>> {
     default:
       return object satisfies never;
   }
+}
+
+/** Follows what is held: released once, and run under its hold only after that and as the very thing that was held. */
+function holdFaults(
+  holds: Map<string, { readonly digest: Json | undefined; readonly requester: string; isReleased: boolean }>,
+  entry: Entry,
+): readonly string[] {
+  const id = entry.subjects['hold'];
+  if (id === undefined) return [];
+  const held = holds.get(id);
+  if (entry.kind === 'hold.opened') {
+    if (held !== undefined) return [`\`${id}\` was held before`];
+    holds.set(id, { digest: entry.public['digest'], requester: entry.subjects['principal'] ?? '', isReleased: false });
+    return [];
+  }
+  if (entry.kind === 'hold.released') {
+    if (held === undefined) return [`\`${id}\` was never held`];
+    if (held.isReleased) return [`\`${id}\` was released before`];
+    held.isReleased = true;
+    return entry.public['digest'] === held.digest ? [] : [`\`${id}\` was released for something else than was held`];
+  }
+  if (entry.kind !== 'statement.begun') return [];
+  if (held?.isReleased !== true) return [`the statement ran under \`${id}\`, which was not released`];
+  return entry.public['digest'] === undefined || entry.public['digest'] === held.digest
+    ? []
+    : [`the statement that ran under \`${id}\` is not the one that was held`];
 }
 
 function forget(

@@ -198,15 +198,21 @@ export function proven(
   };
 }
 
+/** Who asks for what is held. */
+const askerOf = (object: Members): string => ((object['requester'] ?? object['principal']) as { id: string }).id;
+
 /** An entry that names a hold, and what it is over. */
-const opened = (object: Members, how: { readonly kind?: EntryKind; readonly digest?: string } = {}): Step => ({
+export const opened = (
+  object: Members,
+  how: { readonly kind?: EntryKind; readonly digest?: string; readonly asks?: string } = {},
+): Step => ({
   entry: {
     v: 1,
     id: id('ent', '70'),
     at: at(9),
     kind: how.kind ?? 'hold.opened',
     actor: 'system',
-    subjects: { hold: String(object['hold']) },
+    subjects: { hold: String(object['hold']), principal: how.asks ?? askerOf(object) },
     public: { digest: how.digest ?? String(object['digest'] ?? object['actHash']) },
   },
 });
@@ -280,13 +286,18 @@ export function makeVectors(): Vectors {
     started(),
     ...who.map((one, nth) => enrolled(passkey, one, nth + 1)),
   ];
+  /** Everything that has to be before such a proof. */
+  const ready = (object: Members, passkeyOf = signerOf(object)): Step[] => [
+    ...begun(es, passkeyOf),
+    ...('hold' in object ? [opened(object)] : []),
+  ];
   const approval = objectFor('approve_action');
   const bob = signerOf(approval);
   const bad = (rule: string, step: Step) => ({ ...step, rule });
   const later = (object: Members, n: number): Members => ({ ...object, id: id('prf', `9${n}`) });
   const log = (what: string, object: Members, rule: string, how: Parameters<typeof proven>[2]): LogVector => ({
     what,
-    steps: [...begun(es, signerOf(object)), bad(rule, proven(es, object, how))],
+    steps: [...ready(object), bad(rule, proven(es, object, how))],
   });
 
   return {
@@ -359,11 +370,11 @@ export function makeVectors(): Vectors {
     logs: [
       ...objects.map((object) => ({
         what: `a good ${String(object['purpose'])}`,
-        steps: [...begun(es, signerOf(object)), proven(es, object)],
+        steps: [...ready(object), proven(es, object)],
       })),
       {
         what: 'replay: the same proof twice',
-        steps: [...begun(es, ada), proven(es, held), bad('rule 4', proven(es, held, { counter: 2, at: at(11) }))],
+        steps: [...ready(held), proven(es, held), bad('rule 4', proven(es, held, { counter: 2, at: at(11) }))],
       },
       log('the proof of another entry', held, 'rule 4', { subjects: { proof: id('prf', '77') } }),
       log('an entry of somebody else', held, 'rule 5', { entry: { actor: bob } }),
@@ -372,7 +383,7 @@ export function makeVectors(): Vectors {
       {
         what: 'no proof where one must be',
         steps: [
-          ...begun(es, ada),
+          ...ready(held),
           bad('rule 6', {
             entry: { ...proven(es, held).entry, subjects: { hold: String(held['hold']) } },
             content: {},
@@ -395,15 +406,15 @@ export function makeVectors(): Vectors {
         'rule 8',
         {},
       ),
-      { what: 'a passkey of somebody else', steps: [...begun(es, bob), bad('rule 9', proven(es, held))] },
+      { what: 'a passkey of somebody else', steps: [...ready(held, bob), bad('rule 9', proven(es, held))] },
       {
         what: 'a passkey that nobody enrolled',
-        steps: [...begun(es, ada), bad('rule 9', proven(es, held, { credentialId: 'AAAA' }))],
+        steps: [...ready(held), bad('rule 9', proven(es, held, { credentialId: 'AAAA' }))],
       },
       {
         what: 'a passkey that was removed',
         steps: [
-          ...begun(es, ada),
+          ...ready(held),
           {
             entry: {
               v: 1,
@@ -421,7 +432,7 @@ export function makeVectors(): Vectors {
       {
         what: 'a passkey whose owner’s were reset',
         steps: [
-          ...begun(es, ada),
+          ...ready(held),
           {
             entry: {
               v: 1,
@@ -452,7 +463,7 @@ export function makeVectors(): Vectors {
       {
         what: 'a cloned passkey: the counter goes back',
         steps: [
-          ...begun(es, ada),
+          ...ready(held),
           proven(es, held, { counter: 7 }),
           bad('rule 10', proven(es, later(held, 1), { counter: 7, at: at(11) })),
           bad('rule 10', proven(es, later(held, 2), { counter: 0, at: at(12) })),
@@ -462,14 +473,14 @@ export function makeVectors(): Vectors {
       {
         what: 'a synced passkey, which doesn’t count',
         steps: [
-          ...begun(es, ada),
+          ...ready(held),
           proven(es, held, { counter: 0 }),
           proven(es, later(held, 1), { counter: 0, at: at(11) }),
         ],
       },
       {
         what: 'who approves is who asked',
-        steps: [...begun(es, bob), bad('rule 11', proven(es, { ...approval, requester: { id: bob, handle: 'bob' } }))],
+        steps: [...ready(approval), bad('rule 11', proven(es, { ...approval, requester: { id: bob, handle: 'bob' } }))],
       },
       {
         what: 'a hold that was opened over another statement than was signed',
@@ -491,7 +502,30 @@ export function makeVectors(): Vectors {
           proven(es, held, { entry: { public: { digest: held['digest'] } } }),
           opened(held, { kind: 'hold.released' }),
           opened(held, { kind: 'statement.begun' }),
+          bad('rule 12', opened(held, { kind: 'hold.released' })),
         ],
+      },
+      { what: 'a proof of what nobody held', steps: [...begun(es, ada), bad('rule 12', proven(es, held))] },
+      {
+        what: 'a proof of what somebody else asked for',
+        steps: [...begun(es, ada), opened(held, { asks: bob }), bad('rule 12', proven(es, held))],
+      },
+      {
+        what: 'an approval by who asked, in the name of somebody else',
+        steps: [...begun(es, bob), opened(approval, { asks: bob }), bad('rule 12', proven(es, approval))],
+      },
+      { what: 'held twice', steps: [...ready(held), bad('rule 12', opened(held))] },
+      {
+        what: 'released and never held',
+        steps: [...begun(es, ada), bad('rule 12', opened(held, { kind: 'hold.released' }))],
+      },
+      {
+        what: 'run and not released',
+        steps: [...ready(held), bad('rule 12', opened(held, { kind: 'statement.begun' }))],
+      },
+      {
+        what: 'released for another statement',
+        steps: [...ready(held), bad('rule 12', opened(held, { kind: 'hold.released', digest: textHash('another') }))],
       },
       {
         what: 'another statement ran than was signed',
@@ -499,6 +533,7 @@ export function makeVectors(): Vectors {
           ...begun(es, ada),
           opened(held),
           proven(es, held),
+          opened(held, { kind: 'hold.released' }),
           bad('rule 12', opened(held, { kind: 'statement.begun', digest: textHash('another') })),
         ],
       },
@@ -506,6 +541,7 @@ export function makeVectors(): Vectors {
         what: 'an origin that nobody declared',
         steps: [
           enrolled(es, ada, 1),
+          opened(held),
           bad('rule 1', proven(es, held)),
           started(),
           proven(es, later(held, 1), { counter: 2, at: at(11) }),
