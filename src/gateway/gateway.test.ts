@@ -7,6 +7,7 @@ import { after, test, type TestContext } from 'node:test';
 import { promisify } from 'node:util';
 import pg, { type Client } from 'pg';
 import type { GrantId, ResourceName } from '#core/ids.ts';
+import { seconds } from '#core/instant.ts';
 import { testTarget } from '#test/support/postgres.ts';
 import { encodeStartup } from '#wire/postgres/startup.ts';
 import { createTestingDisk } from './_testing-disk.ts';
@@ -386,6 +387,29 @@ test('a role that is declared anew is what the target gives to those inside, too
   await assert.rejects(client.query('select city from customers'), { code: '42501' });
   await client.query('select count(*) from orders');
 });
+
+for (const [what, stricter, setting] of [
+  ['a shorter time for each statement', { statementTimeout: seconds(7) }, ['statement_timeout', '7s']],
+  ['the right to read and no other', { permissions: supportRead.permissions }, ['transaction_read_only', 'on']],
+] as const)
+  test(`INVARIANT 9: a role that is given ${what} ends the sessions that began with more, and the next begin with it`, async (t) => {
+    const g = await gatewayFor(t);
+    const login = g.give(fixOrders);
+    const client = await g.connect(login);
+    const told = endOf(client);
+    g.controlPlane.declare({ ...fixOrders, ...stricter });
+    g.controlPlane.change({ kind: 'policy_changed', policyVersion: 'v2' });
+    assert.match((await told).message, /has stricter limits now, so connect again/);
+    const next = await g.connect(login);
+    const [name, value] = setting;
+    assert.equal((await next.query(`show ${name}`)).rows[0][name], value);
+    // What was made wider holds for who comes after, and ends nobody.
+    g.controlPlane.declare(fixOrders);
+    g.controlPlane.change({ kind: 'policy_changed', policyVersion: 'v3' });
+    const wider = await g.connect(login);
+    assert.notEqual((await wider.query(`show ${name}`)).rows[0][name], value);
+    assert.equal((await next.query(`show ${name}`)).rows[0][name], value);
+  });
 
 test('INVARIANT 1: a control plane that does not answer is a denial', async (t) => {
   const g = await gatewayFor(t);

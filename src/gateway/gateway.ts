@@ -8,6 +8,7 @@
  */
 import type { GrantId, Random, ResourceName, SessionId } from '#core/ids.ts';
 import { after, seconds, type Clock, type Instant } from '#core/instant.ts';
+import { isReadOnly, type Role } from '#core/role.ts';
 import type { AuthorizedSession } from '#core/session.ts';
 import { steadyClock } from '#core/steady-clock.ts';
 import type { ControlPlane, GatewayChange, TargetAccess, TargetRoute } from './control-plane.ts';
@@ -342,6 +343,9 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
           onEngines('deadline could not be moved', (engine) => engine.moveDeadline(grant, going.deadline));
         }
         provisioner.follow(grant, going.role);
+        // INVARIANT 9: what a session began with is all that it is held by on the target and here, and it can't be tightened.
+        if (isStricter(going.role, one.session.role))
+          onEngines('session could not be cut', (engine) => engine.cut({ session: id }, 'role_changed'));
       }
     }
   };
@@ -481,6 +485,10 @@ const untilAborted = (work: Promise<void>, signal: AbortSignal): Promise<void> =
     work,
     new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true })),
   ]);
+
+/** Of what is judged and given by statement nothing: that follows by itself. */
+const isStricter = (now: Role, before: Role): boolean =>
+  now.statementTimeout < before.statementTimeout || (isReadOnly(now) && !isReadOnly(before));
 
 /** INVARIANT 10: an engine never sees what administers a target. */
 function routeOf({ admin: _, ...route }: TargetAccess): TargetRoute {

@@ -82,7 +82,9 @@ const convergeEveryMs = 60_000;
 type Made = {
   readonly number: number;
   isStale: boolean;
-  readonly login: Promise<Login>;
+  login: Promise<Login>;
+  /** What its sessions begin with, as in `limitsOf`. */
+  limits: string;
   readonly resource: ResourceName;
   readonly access: TargetAccess;
 };
@@ -180,16 +182,11 @@ export function createProvisioner(context: {
     const quoted = quoteIdentifier(user);
     const attributes = [
       'login noinherit',
-      `connection limit ${role.maxConnections}`,
       `password ${quoteLiteral(verifierFromKeys(keys, salt, iterations))}`,
       `valid until ${quoteLiteral(formatInstant(endsAt))}`,
     ].join(' ');
     const set = `alter role ${quoted} set`;
-    const settings = [
-      `${set} role to ${quoteLiteral(databaseRole)}`,
-      `${set} statement_timeout to ${Math.ceil(role.statementTimeout)}`,
-      `${set} default_transaction_read_only to ${isReadOnly(role) ? 'on' : 'off'}`,
-    ];
+    const settings = [`${set} role to ${quoteLiteral(databaseRole)}`, limitsOf(user, role)];
     // INVARIANT 4: a statement whose gateway has died is ended by the target, which would not look before it has an answer.
     // From 14 on, and not on every platform.
     const looks = `${set} client_connection_check_interval to '1s'`;
@@ -286,11 +283,22 @@ export function createProvisioner(context: {
     grants: () => [...made.keys()],
     login(session, access) {
       const known = made.get(session.grant);
-      if (known?.isStale === false)
+      const limits = limitsOf(loginName(access.installation, session.grant), session.role);
+      if (known?.isStale === false) {
+        if (known.limits !== limits) {
+          // INVARIANT 9: the role was declared anew, and the login is of before.
+          known.limits = limits;
+          known.login = known.login.then(async (login) => {
+            await adminOf(access).query(limits);
+            return login;
+          });
+          known.login.catch(() => (known.isStale = true));
+        }
         return Promise.all([known.login, makeTrue(access, session.role)]).then(([login]) => login);
+      }
       const number = (count += 1);
       const login = make(session, access, number);
-      const entry: Made = { number, login, resource: access.resource, access, isStale: false };
+      const entry: Made = { number, login, limits, resource: access.resource, access, isStale: false };
       made.set(session.grant, entry);
       login.catch(() => (entry.isStale = true));
       return login;
@@ -405,6 +413,16 @@ export function createProvisioner(context: {
       await Promise.all(all.map((admin) => admin[Symbol.asyncDispose]()));
     },
   };
+}
+
+/** The statements that give a login what its role says of sessions. */
+function limitsOf(user: string, role: Role): string {
+  const alter = `alter role ${quoteIdentifier(user)}`;
+  return [
+    `${alter} connection limit ${role.maxConnections}`,
+    `${alter} set statement_timeout to ${Math.ceil(role.statementTimeout)}`,
+    `${alter} set default_transaction_read_only to ${isReadOnly(role) ? 'on' : 'off'}`,
+  ].join('; ');
 }
 
 /** Shuts the door, ends what is inside, takes the door away. False when there was none. Throws when it can't. */
