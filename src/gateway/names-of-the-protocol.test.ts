@@ -6,6 +6,8 @@ import { testTarget } from '#test/support/postgres.ts';
 import { fixOrders, startTestingGateway } from './_testing-gateway.ts';
 
 const target = await testTarget({ after }, { major: 18 });
+await target.query(`create function opens_a_cursor() returns refcursor language plpgsql as
+  $$ declare r refcursor := 'theirs'; begin open r for select id from public.orders; return r; end $$`);
 const t = await startTestingGateway(target, tmpdir());
 after(() => t.stop());
 
@@ -166,6 +168,25 @@ test('INVARIANT 4: an open cursor gives nothing that is no longer allowed', asyn
   t.controlPlane.denyAll = false;
   t.controlPlane.change({ kind: 'policy_changed', policyVersion: 'v4' });
   assert.equal((await client.query('fetch 1 from c')).rowCount, 1);
+  await client.end();
+});
+
+test('INVARIANT 4: a cursor that a function has opened gives nothing behind a change of the policy', async () => {
+  const { tables } = fixOrders.permissions;
+  const functions = [{ schema: 'public', name: 'opens_a_cursor' }];
+  const client = await t.connect(t.give({ ...fixOrders, permissions: { tables, functions } }));
+  await client.query('begin');
+  await client.query('select opens_a_cursor()');
+  assert.equal((await client.query('fetch 1 from theirs')).rowCount, 1);
+  t.controlPlane.denyAll = true;
+  t.controlPlane.change({ kind: 'policy_changed', policyVersion: 'none' });
+  await assert.rejects(client.query('fetch 1 from theirs'), { code: '42501', message: /before the policy changed/ });
+  t.controlPlane.denyAll = false;
+  t.controlPlane.change({ kind: 'policy_changed', policyVersion: 'all' });
+  await client.query('rollback');
+  // What it has declared itself is judged again instead.
+  await client.query('begin; declare theirs cursor for select id from orders');
+  assert.equal((await client.query('fetch 1 from theirs')).rowCount, 1);
   await client.end();
 });
 

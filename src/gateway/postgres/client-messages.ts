@@ -82,8 +82,8 @@ export class ClientMessages {
   #streamHash: { readonly hash: Hash; readonly done: (sha256: string) => void } | undefined;
   /** What `declare` may have made, by name. */
   readonly #cursors = new Map<string, readonly Cursor[]>();
-  /** The earliest judgement of one that is no longer in there. */
-  #cursorsForgottenAt: number | undefined;
+  /** The earliest judgement of one that isn't in there: a function may have opened one at any time. */
+  #cursorsForgottenAt: number;
   readonly #shapes = new Map<number, TypeShape | undefined>();
   /** Since the last Sync or Query. */
   #hasExecuted = false;
@@ -106,6 +106,7 @@ export class ClientMessages {
     this.#link = link;
     this.#target = target;
     this.#resume = resume;
+    this.#cursorsForgottenAt = link.judge.decidedAnew();
   }
 
   /**
@@ -465,7 +466,7 @@ export class ClientMessages {
     const now = this.#link.judge.decidedAnew();
     for (const name of verdict.fetches) {
       const cursors = this.#mayStandFor(name);
-      if (cursors.length === 0 && (this.#cursorsForgottenAt ?? now) !== now) return declareAgain(verdict, name);
+      if (cursors.length === 0 && this.#cursorsForgottenAt !== now) return declareAgain(verdict, name);
       for (const cursor of cursors) {
         if (cursor.judgedAt === now) continue;
         if (cursor.text === undefined) return declareAgain(verdict, name);
@@ -484,7 +485,7 @@ export class ClientMessages {
       const [oldest] = this.#cursors;
       if (this.#cursors.size >= maxPortals && oldest !== undefined) {
         this.#cursors.delete(oldest[0]);
-        this.#cursorsForgottenAt = Math.min(this.#cursorsForgottenAt ?? Infinity, firstJudged(oldest[1]));
+        this.#cursorsForgottenAt = Math.min(this.#cursorsForgottenAt, firstJudged(oldest[1]));
       }
       const judgedAt = this.#link.judge.decidedAnew();
       this.#cursors.set(
@@ -727,8 +728,8 @@ const declareAgain = (verdict: Allowed, name: string): Denied => ({
   policyVersion: verdict.policyVersion,
   policies: verdict.policies,
   sqlState: '42501',
-  message: `sallyport: cursor \`${name}\` was declared before the policy changed`,
-  hint: 'Declare it again.',
+  message: `sallyport: cursor \`${name}\` may be from before the policy changed`,
+  hint: '`declare` it again, or connect again where a function opens it.',
   isFinal: false,
 });
 

@@ -142,9 +142,9 @@ export class Exchange {
     return item;
   }
 
-  /** Whether a statement runs that a cancel request would reach. */
+  /** Whether something of the client's runs that a cancel request would reach. Beside our own question nothing does. */
   get isRunning(): boolean {
-    return !this.isEmpty;
+    return !this.isEmpty && this.head?.kind !== 'names';
   }
 
   /** Whether something of the client's runs there, a commit included; not our own question, nor what only prepares. */
