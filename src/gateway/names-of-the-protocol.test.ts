@@ -260,3 +260,35 @@ test('a declared cursor can be described by the protocol, and not run by it', as
   assert.equal(await send(client, (to) => to.execute({ portal: 'c' })), '34000');
   await client.end();
 });
+
+test('INVARIANT 4: a portal bound under one path is not run under another after the policy has changed', async () => {
+  await target.query('create schema third; grant usage on schema third to public');
+  await target.query(`create table third.orders as select 1 as id; grant select on third.orders to public`);
+  const [orders, ...others] = fixOrders.permissions.tables;
+  assert.equal(orders?.name, 'orders');
+  const third = { schema: 'third', name: 'orders', select: 'all' } as const;
+  const role = {
+    ...fixOrders,
+    name: 'orders/portals',
+    permissions: { functions: [], tables: [orders, third, ...others] },
+  };
+  const both = role as unknown as typeof fixOrders;
+  const client = await t.connect(t.give(both));
+  await client.query('begin');
+  const bind = () =>
+    send(client, (to) => {
+      to.parse({ name: '', text: 'select id from orders', types: [] });
+      to.bind({ portal: 'p', statement: '', values: [] });
+    });
+  const execute = () => send(client, (to) => to.execute({ portal: 'p' }));
+  await bind();
+  await client.query('set local search_path to third');
+  assert.match(await execute(), /^SELECT/, 'as long as nothing else has changed');
+  await client.query('rollback; begin');
+  await bind();
+  await client.query('set local search_path to third');
+  t.controlPlane.declare({ ...both, permissions: { functions: [], tables: [third] } });
+  t.controlPlane.change({ kind: 'policy_changed', policyVersion: t.controlPlane.policyVersion });
+  assert.equal(await execute(), '42501');
+  await client.end();
+});

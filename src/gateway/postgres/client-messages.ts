@@ -30,6 +30,7 @@ import { firstUserOid, typeText, type TypeShape } from '#sql/type-by-oid.ts';
 import type { Protocol, RecordedParameter } from '../records.ts';
 import type { Portal, Prepared, Run } from './exchange.ts';
 import { dependsOnPrepared, isCacheable, lookUp, type Allowed, type Book, type Denied, type Verdict } from './judge.ts';
+import type { AskedNames } from './judge-worker.ts';
 import type { LedgerEntry } from './ledger.ts';
 import { currentBook, hasOwnDefinitions, noteForwarded, type Link } from './link.ts';
 import { recordParameters } from './recorded-parameters.ts';
@@ -371,7 +372,7 @@ export class ClientMessages {
       parameters.push(rest);
       this.#streamHash = { hash, done: (sha256) => (rest.sha256 = sha256) };
     }
-    const portal: Portal = { prepared, parameters };
+    const portal: Portal = { prepared, parameters, names: link.names.asked, judgedAt: link.judge.decidedAnew() };
     const bytes = Math.min(length, link.limits.maxWholeBindBytes);
     link.exchange.push({ kind: 'bind', entry: link.portals.set(message.portal, portal, link.segment), bytes });
     return pass;
@@ -389,6 +390,11 @@ export class ClientMessages {
     if (refused === hold) return hold;
     if (refused !== undefined) return this.#refuse('extended', refused, prepared.text, parameters);
     const { verdict } = prepared;
+    // INVARIANT 4: the server has looked its names up at Bind. Under another path that is no longer what was judged just now.
+    const now = link.judge.decidedAnew();
+    if (portal.judgedAt !== now && !isSamePath(portal.names, link.names.asked))
+      return this.#refuse('extended', bindAgain(verdict), prepared.text, parameters);
+    portal.judgedAt = now;
     if (this.#fetchesPortal(verdict))
       return this.#refuse('extended', this.#fetchOfPortal(verdict), prepared.text, parameters);
     const cursor = this.#judgeCursors(verdict);
@@ -713,6 +719,19 @@ const nameTooLong = {
   sqlState: '42622',
   message: 'sallyport: the name of a statement or portal is longer than 63 bytes',
 };
+
+const isSamePath = (a: AskedNames, b: AskedNames): boolean =>
+  a.kind === 'known' && b.kind === 'known' && JSON.stringify(a.searchPath) === JSON.stringify(b.searchPath);
+
+const bindAgain = (verdict: Allowed): Denied => ({
+  kind: 'deny',
+  policyVersion: verdict.policyVersion,
+  policies: verdict.policies,
+  sqlState: '42501',
+  message: 'sallyport: the portal was bound under another search path, and before the policy changed',
+  hint: 'Bind it again.',
+  isFinal: false,
+});
 
 const givenUp = (link: Link): Denied => ({
   kind: 'deny',
