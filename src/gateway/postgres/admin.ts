@@ -89,6 +89,9 @@ function clientFor(access: TargetAccess, hasCertificate: boolean): typeof pg.Cli
   };
 }
 
+/** To one target. Who waits for one waits as long as for a connection, and is told that the target does not answer. */
+export const mostAdminConnections = 4;
+
 /**
  * "tuple concurrently updated": somebody else has granted or revoked something on the same object meanwhile, which PostgreSQL
  * neither waits for nor has a code of its own for.
@@ -114,7 +117,7 @@ export function openAdmin(access: TargetAccess): Admin {
     ...(isDirect ? { sslnegotiation: 'direct' as const } : {}),
     keepAlive: true,
     application_name: 'sallyport',
-    max: 4,
+    max: mostAdminConnections,
     idleTimeoutMillis: 10_000,
     connectionTimeoutMillis: access.connectTimeout,
     // A server that has gone silent would hold a connection of the few for as long as TCP has patience. Longer than the

@@ -19,7 +19,8 @@ import type { ControlPlane, TargetAccess } from '../control-plane.ts';
 import type { Reached } from '../fault-points.ts';
 import type { GatewayEvent } from '../records.ts';
 import type { Timers } from '../timers.ts';
-import { openAdmin, quoteIdentifier, quoteLiteral, sqlStateOf, type Admin } from './admin.ts';
+import { createTurns } from '../turns.ts';
+import { mostAdminConnections, openAdmin, quoteIdentifier, quoteLiteral, sqlStateOf, type Admin } from './admin.ts';
 import { convergeRole, dropUndeclaredRole } from './database-role.ts';
 import { databaseRoleName, databaseRolePrefix, grantOfLogin, loginName, loginPrefix } from './names.ts';
 import { TargetFault } from './target-address.ts';
@@ -76,6 +77,11 @@ export type Provisioner = AsyncDisposable & {
 const iterations = 4096;
 /** The administrator's connections to a target that refuses logins are opened anew at most this often. */
 const renewAtMostEveryMs = 10_000;
+/**
+ * Of the administrator's few connections (admin.ts) one is left for who comes in: a drop may wait for backends that don't end,
+ * and for locks that somebody else holds.
+ */
+const mostDrops = mostAdminConnections - 1;
 /** A role that was made true is looked at again after this. */
 const convergeEveryMs = 60_000;
 
@@ -105,6 +111,7 @@ export function createProvisioner(context: {
   const retired = new Set<Admin>();
   let count = 0;
   const dropping = new Map<string, Promise<void>>();
+  const turns = createTurns(mostDrops);
   /** Targets that can't look whether somebody still waits for an answer. */
   const blind = new Set<ResourceName>();
   let isStopped = false;
@@ -247,7 +254,7 @@ export function createProvisioner(context: {
   const dropLogin = (admin: Admin, resource: ResourceName, user: string, because: 'ended' | 'reconciled') => {
     const running = dropping.get(user);
     if (running !== undefined) return running;
-    const run = dropOnce(admin, user, context.reached)
+    const run = dropOnce(admin, user, (rest) => turns(resource, rest), context.reached)
       .then((wasThere) => {
         if (wasThere) context.reached?.('login_dropped');
         if (wasThere) record({ kind: 'target.login_dropped', resource, login: user, because });
@@ -426,7 +433,12 @@ function limitsOf(user: string, role: Role): string {
 }
 
 /** Shuts the door, ends what is inside, takes the door away. False when there was none. Throws when it can't. */
-async function dropOnce(admin: Admin, user: string, reached?: Reached): Promise<boolean> {
+async function dropOnce(
+  admin: Admin,
+  user: string,
+  inTurn: (rest: () => Promise<void>) => Promise<void>,
+  reached?: Reached,
+): Promise<boolean> {
   const quoted = quoteIdentifier(user);
   try {
     await admin.query(`alter role ${quoted} nologin`);
@@ -435,6 +447,11 @@ async function dropOnce(admin: Admin, user: string, reached?: Reached): Promise<
     throw error;
   }
   reached?.('login_locked');
+  await inTurn(() => takeAway(admin, user, quoted));
+  return true;
+}
+
+async function takeAway(admin: Admin, user: string, quoted: string): Promise<void> {
   for (let tries = 0; ; tries += 1) {
     // With a time-out the function waits until the backend is gone.
     const left = await admin.query(
@@ -454,5 +471,4 @@ async function dropOnce(admin: Admin, user: string, reached?: Reached): Promise<
     await admin.query(`drop owned by ${quoted}`);
     await admin.query(`drop role if exists ${quoted}`);
   }
-  return true;
 }
