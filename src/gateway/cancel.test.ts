@@ -19,7 +19,7 @@ import {
 } from '#wire/postgres/frontend.ts';
 import { serverEndPointBinding } from '#wire/postgres/scram.ts';
 import { encodeCancelRequest, encodeSslRequest } from '#wire/postgres/startup.ts';
-import { rawClient, type RawClient } from './_testing-raw-client.ts';
+import { dialled, rawClient, whatComes, type RawClient } from './_testing-raw-client.ts';
 import { fixOrders, startTestingGateway, supportRead, type TestingGateway } from './_testing-gateway.ts';
 
 const target = await testTarget({ after }, { major: 18 });
@@ -67,11 +67,7 @@ async function gatewayFor(t: TestContext, port = target.port): Promise<TestingGa
   return g;
 }
 
-const plain = (g: TestingGateway) =>
-  new Promise<Socket>((resolve) => {
-    const socket = connect(g.gateway.port, '127.0.0.1', () => resolve(socket));
-    socket.on('error', () => {});
-  });
+const plain = (g: TestingGateway) => dialled(g.gateway.port);
 
 async function overTls(g: TestingGateway): Promise<{ socket: Socket; binding: Buffer | undefined }> {
   const raw = await plain(g);
@@ -85,13 +81,6 @@ async function overTls(g: TestingGateway): Promise<{ socket: Socket; binding: Bu
     socket.on('error', reject);
   });
 }
-
-const whatComes = (socket: Socket) =>
-  new Promise<Buffer>((resolve) => {
-    const chunks: Buffer[] = [];
-    socket.on('data', (chunk: Buffer) => chunks.push(chunk));
-    socket.on('close', () => resolve(Buffer.concat(chunks)));
-  });
 
 const running = async (g: TestingGateway, text: string) => {
   for (;;) {

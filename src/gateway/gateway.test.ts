@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { connect, type Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { after, test, type TestContext } from 'node:test';
 import { promisify } from 'node:util';
@@ -18,6 +18,7 @@ import {
   testingInstallation,
   type TestingGateway,
 } from './_testing-gateway.ts';
+import { dialled, whatComes } from './_testing-raw-client.ts';
 import type { GatewayOptions } from './gateway.ts';
 import { databaseRoleName, loginName as nameOfLogin } from './postgres/names.ts';
 
@@ -433,26 +434,14 @@ test('INVARIANT 14: unknown user and wrong password get the same answer', async 
   assert.deepEqual(await answer(login.user), ['28P01', 'password authentication failed for user "USER"']);
 });
 
-const dialGateway = (g: TestingGateway): Promise<Socket> =>
-  new Promise((resolve) => {
-    const socket = connect(g.gateway.port, '127.0.0.1', () => resolve(socket));
-    socket.on('error', () => {});
-  });
-const whatComes = (socket: Socket) =>
-  new Promise<Buffer>((resolve) => {
-    const chunks: Buffer[] = [];
-    socket.on('data', (chunk: Buffer) => chunks.push(chunk));
-    socket.on('close', () => resolve(Buffer.concat(chunks)));
-  });
-
 test('INVARIANT 14: a silent client loses its socket, and one address has only so many', async (t) => {
   const g = await gatewayFor(t, {
     listen: { host: '127.0.0.1', port: 0, handshakeMs: 300, maxHandshakesPerAddress: 3 },
   });
   const login = g.give(supportRead);
-  const silent = await Promise.all([1, 2, 3].map(() => dialGateway(g)));
+  const silent = await Promise.all([1, 2, 3].map(() => dialled(g.gateway.port)));
   const all = silent.map(whatComes);
-  const fourth = await dialGateway(g);
+  const fourth = await dialled(g.gateway.port);
   // Who has waited longest makes room.
   assert.match((await all[0])?.toString() ?? '', /too many connections/);
   assert.equal((await whatComes(fourth)).length, 0);
@@ -470,7 +459,7 @@ for (const [name, bytes] of [
 ] as const) {
   test(`a first packet with ${name} is refused, and costs nobody else anything`, async (t) => {
     const g = await gatewayFor(t);
-    const socket = await dialGateway(g);
+    const socket = await dialled(g.gateway.port);
     const came = whatComes(socket);
     socket.write(bytes);
     await came;
@@ -485,7 +474,7 @@ for (const [name, value] of [
 ] as const) {
   test(`the start-up parameter ${name} is refused`, async (t) => {
     const g = await gatewayFor(t);
-    const socket = await dialGateway(g);
+    const socket = await dialled(g.gateway.port);
     const came = whatComes(socket);
     socket.write(
       encodeStartup(
@@ -581,7 +570,7 @@ test('a cancel request with a wrong key cancels nothing', async (t) => {
   const slow = client.query('select pg_sleep(0.5), 1 as one');
   const { encodeCancelRequest } = await import('#wire/postgres/startup.ts');
   for (const key of [Buffer.alloc(4), randomBytes(4), randomBytes(32)]) {
-    const socket = await dialGateway(g);
+    const socket = await dialled(g.gateway.port);
     const came = whatComes(socket);
     socket.write(encodeCancelRequest(processID, key));
     assert.equal((await came).length, 0);

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { AuthorizedSession } from '#core/session.ts';
 import type { Need, StatementAnalysis } from '#sql/needs.ts';
-import { hubOfReads } from '../_testing-hub.ts';
+import { hubOfReads } from '#test/support/hub-of-reads.ts';
 import { createJudge, lookUp } from './judge.ts';
 import type { AskedNames } from './judge-worker.ts';
 
