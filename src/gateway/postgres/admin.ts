@@ -102,7 +102,7 @@ const mostTries = 10;
 export function openAdmin(access: TargetAccess): Admin {
   const { address, tls, isDirect } = dialOptions(access);
   const pool = new pg.Pool({
-    Client: clientFor(access, tls?.cert !== undefined),
+    Client: clientFor(access, tls?.context.cert !== undefined),
     // Bound to the server's certificate where it offers that.
     enableChannelBinding: tls !== undefined,
     // Missing in the declarations.
@@ -113,7 +113,7 @@ export function openAdmin(access: TargetAccess): Admin {
     database: access.database,
     user: access.admin.user,
     password: () => access.admin.password.reveal(),
-    ssl: tls ?? false,
+    ssl: tls === undefined ? false : { ...tls.context, ...tls.connection },
     ...(isDirect ? { sslnegotiation: 'direct' as const } : {}),
     keepAlive: true,
     application_name: 'sallyport',
