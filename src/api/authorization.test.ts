@@ -14,10 +14,12 @@ import { openSession } from '#app/open-session.ts';
 import { sequenceLog } from '#app/sequence-log.ts';
 import { endpoints, type EndpointName } from '#contract/endpoints.ts';
 import { encodeBase64Url } from '#core/base64.ts';
-import type { GrantId, PlanId, RequestId, RoleName } from '#core/ids.ts';
+import type { GrantId, HoldId, PlanId, RequestId, RoleName, SessionId } from '#core/ids.ts';
 import { newId } from '#core/ids.ts';
 import type { Principal } from '#core/principal.ts';
-import { seconds } from '#core/instant.ts';
+import { after, minutes, seconds } from '#core/instant.ts';
+import { json, transaction } from '#store/database.ts';
+import { writeEntry } from '#app/write-entry.ts';
 import { proofOptions } from '#identity/passkeys.ts';
 import { newToken } from '#identity/tokens.ts';
 import { exampleConfiguration } from '#test/support/policy.ts';
@@ -42,6 +44,8 @@ type World = {
   readonly activeGrant: () => Promise<GrantId>;
   /** Ada's, with an open session's row that nobody else wrote. */
   readonly session: () => Promise<string>;
+  /** Of a statement of Ada's, to be approved by the dba group and reasoned. */
+  readonly hold: () => Promise<string>;
   /** Of an activation by Ada, with her assertion. */
   readonly proof: () => Promise<{ readonly id: string; readonly assertion: unknown }>;
   readonly entry: () => Promise<string>;
@@ -118,6 +122,21 @@ const probes: { readonly [K in EndpointName]: Readonly<Record<string, Probe>> } 
     "under ada's": async (w) => ({ params: { id: await w.activeGrant() } }),
     "under ada's, not activated": async (w) => ({ params: { id: await w.approvedGrant() } }),
   },
+  listCovers: one("under ada's", async (w) => ({ params: { id: await w.activeGrant() } })),
+  endCover: one('no such cover', (w) => ({ params: { id: madeUp(w, 'cover') }, body: {} })),
+  listHolds: {
+    mine: () => ({ query: { box: 'mine' } }),
+    inbox: () => ({ query: { box: 'inbox' } }),
+    all: () => ({ query: { box: 'all' } }),
+  },
+  getHold: {
+    "ada's": async (w) => ({ params: { id: await w.hold() } }),
+    'no such hold': (w) => ({ params: { id: madeUp(w, 'hold') } }),
+  },
+  denyHold: one("ada's", async (w) => ({ params: { id: await w.hold() }, body: { word: 'no' } })),
+  withdrawHold: one("ada's", async (w) => ({ params: { id: await w.hold() } })),
+  giveReason: one("ada's", async (w) => ({ params: { id: await w.hold() }, body: { reason: 'the matrix' } })),
+  getDenial: one('no such denial', (w) => ({ params: { id: madeUp(w, 'denial') } })),
   listSessions: { mine: () => ({ query: { scope: 'mine' } }), all: () => ({ query: { scope: 'all' } }) },
   getSession: {
     "ada's": async (w) => ({ params: { id: await w.session() } }),
@@ -187,6 +206,60 @@ test('every endpoint is probed without rights, and answers every kind of princip
     for (const cell of row.slice(1, 5)) assert.match(cell, /^401 (?:not_signed_in|invalid_token)$/, row[0]);
   }
 });
+
+async function holdRow(api: TestApi, ada: TestPerson, grant: GrantId, session: SessionId): Promise<HoldId> {
+  const { ctx } = api;
+  const now = ctx.clock.now();
+  const id = newId('hold', { now, random: ctx.random });
+  await transaction(ctx.db, async (trx) => {
+    const entry = await writeEntry(ctx, trx, {
+      kind: 'hold.opened',
+      actor: ada.principal.id,
+      subjects: { hold: id, session, grant, principal: ada.principal.id },
+    });
+    await trx
+      .insertInto('hold')
+      .values({
+        id,
+        subject: 'statement',
+        state: 'waiting',
+        requester: ada.principal.id,
+        access_grant: grant,
+        session,
+        role: 'orders/support-read' as RoleName,
+        client_address: '127.0.0.1',
+        digest: '0'.repeat(64),
+        held: {
+          kind: 'statement',
+          text: 'update orders set status = null',
+          parameters: [],
+          needs: ['update on public.orders (status)'],
+          tables: ['public.orders'],
+          functions: [],
+          covered: [],
+          covers: [],
+          question: {},
+          inTransaction: false,
+        },
+        demands: json([
+          { policy: 'ask', cure: { kind: 'approval', by: [{ group: 'dba' }], count: 2 } },
+          { policy: 'why', cure: { kind: 'reason' } },
+        ] as const),
+        asked_by: ['ask', 'why'],
+        policy_version: ctx.policy.version,
+        preview: null,
+        reason: null,
+        opened_at: now,
+        expires_at: after(now, minutes(5)),
+        settled_at: null,
+        settled_by: null,
+        word: null,
+        entry,
+      })
+      .execute();
+  });
+  return id;
+}
 
 async function populate(api: TestApi) {
   const { ctx, person, invited, prove, caller } = api;
@@ -278,6 +351,18 @@ async function populate(api: TestApi) {
       if (known !== undefined) return known.id;
       return await openSessionRow(api, ada, await world.activeGrant());
     },
+    hold: async () => {
+      const grant = await world.activeGrant();
+      const open = await ctx.db
+        .selectFrom('session')
+        .select('id')
+        .where('access_grant', '=', grant)
+        .where('ended_at', 'is', null)
+        .executeTakeFirst();
+      const session = (open?.id ?? (await openSessionRow(api, ada, grant))) as SessionId;
+      const live = await ctx.db.selectFrom('hold').select('id').where('state', '=', 'waiting').executeTakeFirst();
+      return live?.id ?? (await holdRow(api, ada, grant, session));
+    },
     proof: async () => {
       const by = await caller(ada);
       const offer = valueOf(
@@ -348,7 +433,7 @@ async function openSessionRow(api: TestApi, owner: TestPerson, grant: GrantId): 
   return answer.session.id;
 }
 
-const madeUp = (w: World, kind: 'request' | 'grant' | 'session' | 'principal') =>
+const madeUp = (w: World, kind: 'request' | 'grant' | 'session' | 'principal' | 'hold' | 'cover' | 'denial') =>
   newId(kind, { now: w.api.clock.now(), random: w.api.ctx.random });
 
 function changedConfiguration() {
