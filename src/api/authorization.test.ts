@@ -14,16 +14,15 @@ import { openSession } from '#app/open-session.ts';
 import { sequenceLog } from '#app/sequence-log.ts';
 import { endpoints, type EndpointName } from '#contract/endpoints.ts';
 import { encodeBase64Url } from '#core/base64.ts';
-import type { GrantId, HoldId, PlanId, RequestId, RoleName, SessionId } from '#core/ids.ts';
+import type { GrantId, PlanId, RequestId, RoleName, SessionId } from '#core/ids.ts';
 import { newId } from '#core/ids.ts';
 import type { Principal } from '#core/principal.ts';
-import { after, minutes, seconds } from '#core/instant.ts';
-import { json, transaction } from '#store/database.ts';
-import { writeEntry } from '#app/write-entry.ts';
+import { seconds } from '#core/instant.ts';
 import { proofOptions } from '#identity/passkeys.ts';
 import { newToken } from '#identity/tokens.ts';
 import { exampleConfiguration } from '#test/support/policy.ts';
 import type { TestPerson } from '#test/support/app.ts';
+import { holdRow } from '#test/support/holds.ts';
 
 const golden = new URL('../../test/golden/api-authorization.txt', import.meta.url);
 const update = process.env['SALLY_UPDATE_GOLDEN'] === '1';
@@ -206,60 +205,6 @@ test('every endpoint is probed without rights, and answers every kind of princip
     for (const cell of row.slice(1, 5)) assert.match(cell, /^401 (?:not_signed_in|invalid_token)$/, row[0]);
   }
 });
-
-async function holdRow(api: TestApi, ada: TestPerson, grant: GrantId, session: SessionId): Promise<HoldId> {
-  const { ctx } = api;
-  const now = ctx.clock.now();
-  const id = newId('hold', { now, random: ctx.random });
-  await transaction(ctx.db, async (trx) => {
-    const entry = await writeEntry(ctx, trx, {
-      kind: 'hold.opened',
-      actor: ada.principal.id,
-      subjects: { hold: id, session, grant, principal: ada.principal.id },
-    });
-    await trx
-      .insertInto('hold')
-      .values({
-        id,
-        subject: 'statement',
-        state: 'waiting',
-        requester: ada.principal.id,
-        access_grant: grant,
-        session,
-        role: 'orders/support-read' as RoleName,
-        client_address: '127.0.0.1',
-        digest: '0'.repeat(64),
-        held: {
-          kind: 'statement',
-          text: 'update orders set status = null',
-          parameters: [],
-          needs: ['update on public.orders (status)'],
-          tables: ['public.orders'],
-          functions: [],
-          covered: [],
-          covers: [],
-          question: {},
-          inTransaction: false,
-        },
-        demands: json([
-          { policy: 'ask', cure: { kind: 'approval', by: [{ group: 'dba' }], count: 2 } },
-          { policy: 'why', cure: { kind: 'reason' } },
-        ] as const),
-        asked_by: ['ask', 'why'],
-        policy_version: ctx.policy.version,
-        preview: null,
-        reason: null,
-        opened_at: now,
-        expires_at: after(now, minutes(5)),
-        settled_at: null,
-        settled_by: null,
-        word: null,
-        entry,
-      })
-      .execute();
-  });
-  return id;
-}
 
 async function populate(api: TestApi) {
   const { ctx, person, invited, prove, caller } = api;

@@ -229,14 +229,17 @@ async function completeUsed(ctx: AppContext, trx: Transaction, ran: ReadonlyMap<
 
 const isWhole = (text: Json): boolean => typeof text === 'string' || !Object.hasOwn(text as object, 'bytes');
 
-const wholeText = (text: Json): string =>
-  typeof text === 'string' ? text : String((text as { readonly text?: Json }).text ?? '');
+function wholeText(text: Json): string {
+  if (typeof text === 'string') return text;
+  const { text: said } = text as { readonly text?: Json };
+  return typeof said === 'string' ? said : '';
+}
 
 function shownParameter(parameter: Json, index: number): string {
   const name = `$${index + 1}`;
   if (parameter === null || typeof parameter !== 'object') return `${name} is null`;
   const { text, hex } = parameter as { readonly text?: Json; readonly hex?: Json };
-  return typeof text === 'string' ? `${name} = ${text}` : `${name} = \\x${String(hex)}`;
+  return typeof text === 'string' ? `${name} = ${text}` : `${name} = \\x${typeof hex === 'string' ? hex : ''}`;
 }
 
 function draftOf(event: JournalEvent): EntryDraft {

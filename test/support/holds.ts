@@ -5,7 +5,10 @@ import { holdStatement, type HoldStatementAnswer } from '#app/hold-statement.ts'
 import { decideStatement, type StatementDecision } from '#app/decide-statement.ts';
 import { loadConfiguration } from '#app/load-configuration.ts';
 import { makePlan } from '#app/make-plan.ts';
-import type { GrantId, HoldId, SessionId } from '#core/ids.ts';
+import { writeEntry } from '#app/write-entry.ts';
+import { newId, type GrantId, type HoldId, type RoleName, type SessionId } from '#core/ids.ts';
+import { after, minutes } from '#core/instant.ts';
+import { json, transaction } from '#store/database.ts';
 import type { Need } from '#sql/needs.ts';
 import { active, fixOrders, session } from './access.ts';
 import { exampleConfiguration, valueOf, type TestApp, type TestPerson } from './app.ts';
@@ -106,4 +109,64 @@ export async function heard(app: TestApp, is: (change: Change) => boolean): Prom
 
 export async function stateOf(app: TestApp, id: HoldId): Promise<string> {
   return (await app.ctx.db.selectFrom('hold').select('state').where('id', '=', id).executeTakeFirstOrThrow()).state;
+}
+
+/** A hold that nobody asked for: two of the dba group are to approve it, and a reason is to be given. */
+export async function holdRow(
+  app: Pick<TestApp, 'ctx'>,
+  ada: TestPerson,
+  grant: GrantId,
+  session: SessionId,
+): Promise<HoldId> {
+  const { ctx } = app;
+  const now = ctx.clock.now();
+  const id = newId('hold', { now, random: ctx.random });
+  await transaction(ctx.db, async (trx) => {
+    const entry = await writeEntry(ctx, trx, {
+      kind: 'hold.opened',
+      actor: ada.principal.id,
+      subjects: { hold: id, session, grant, principal: ada.principal.id },
+    });
+    await trx
+      .insertInto('hold')
+      .values({
+        id,
+        subject: 'statement',
+        state: 'waiting',
+        requester: ada.principal.id,
+        access_grant: grant,
+        session,
+        role: 'orders/support-read' as RoleName,
+        client_address: '127.0.0.1',
+        digest: '0'.repeat(64),
+        held: {
+          kind: 'statement',
+          text: 'update orders set status = null',
+          parameters: [],
+          needs: ['update on public.orders (status)'],
+          tables: ['public.orders'],
+          functions: [],
+          covered: [],
+          covers: [],
+          question: {},
+          inTransaction: false,
+        },
+        demands: json([
+          { policy: 'ask', cure: { kind: 'approval', by: [{ group: 'dba' }], count: 2 } },
+          { policy: 'why', cure: { kind: 'reason' } },
+        ] as const),
+        asked_by: ['ask', 'why'],
+        policy_version: ctx.policy.version,
+        preview: null,
+        reason: null,
+        opened_at: now,
+        expires_at: after(now, minutes(5)),
+        settled_at: null,
+        settled_by: null,
+        word: null,
+        entry,
+      })
+      .execute();
+  });
+  return id;
 }
