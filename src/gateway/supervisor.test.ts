@@ -80,23 +80,6 @@ test('INVARIANT 4: a session admitted behind its deadline, or behind the end of 
   assert.equal(cut, 'revoked');
 });
 
-test('INVARIANT 4: a deadline that is shortened while a session is being opened holds for that session too', () => {
-  const time = createTime();
-  const supervisor = createSupervisor(time);
-  const opening = session('g', time.clock.now() + 10_000);
-  supervisor.moveDeadline(opening.grant, (time.clock.now() + 100) as Instant);
-  const seen = watch(supervisor, opening);
-  time.move(99);
-  assert.equal(seen.cut, undefined);
-  time.move(1);
-  assert.equal(seen.cut, 'expired');
-  // Moved on again: the next has the time that it was given.
-  supervisor.moveDeadline(opening.grant, (time.clock.now() + 10_000) as Instant);
-  const next = watch(supervisor, session('g', time.clock.now() + 10_000));
-  time.move(9999);
-  assert.equal(next.cut, undefined);
-});
-
 test('an extension moves the deadline, again and in both directions', () => {
   const time = createTime();
   const supervisor = createSupervisor(time);

@@ -58,8 +58,6 @@ export function createSupervisor(context: {
   const byResource = new Map<ResourceName, Set<Entry>>();
   /** Grants that have ended: a session that was being opened meanwhile must not come in behind the cut. */
   const ended = new Map<GrantId, { readonly reason: EndReason; readonly detail: string | undefined }>();
-  /** Where a deadline was moved to last: of a session that was being opened meanwhile it may know no more than before. */
-  const moved = new Map<GrantId, Instant>();
 
   const expire = (entry: Entry) => {
     entry.timer[Symbol.dispose]();
@@ -106,10 +104,8 @@ export function createSupervisor(context: {
   return {
     admit(cuttable) {
       const { session } = cuttable;
+      const entry: Entry = { ...cuttable, deadline: session.endsAt, timer: { [Symbol.dispose]() {} }, isGoing: false };
       const { principal, grant, role } = session;
-      // The nearer of the two: if the session's own is the newer one, the word of that is on its way.
-      const deadline = Math.min(session.endsAt, moved.get(grant) ?? Infinity) as Instant;
-      const entry: Entry = { ...cuttable, deadline, timer: { [Symbol.dispose]() {} }, isGoing: false };
       byId.set(session.id, entry);
       addTo(byGrant, grant, entry);
       addTo(byPrincipal, principal.id, entry);
@@ -132,8 +128,9 @@ export function createSupervisor(context: {
     },
     async cut(which, reason, detail) {
       if (which !== 'all' && 'grant' in which) {
-        moved.delete(which.grant);
-        remember(ended, which.grant, { reason, detail });
+        ended.set(which.grant, { reason, detail });
+        const [oldest] = ended.keys();
+        if (ended.size > 10_000 && oldest !== undefined) ended.delete(oldest);
       }
       // The nearest deadline last: who had the longest time left would do the most with it.
       const entries = find(which).toSorted((a, b) => b.deadline - a.deadline);
@@ -143,7 +140,6 @@ export function createSupervisor(context: {
       return entries.length;
     },
     moveDeadline(grant, to) {
-      remember(moved, grant, to);
       for (const entry of byGrant.get(grant) ?? []) {
         entry.deadline = to;
         expire(entry);
@@ -192,16 +188,6 @@ export function endedMessage(session: AuthorizedSession, reason: EndReason, at: 
   const advice = withoutAdvice.has(reason) ? '' : `; ask again with \`sally request ${session.role.name}\``;
   const what = withoutAdvice.has(reason) && reason !== 'suspended' ? 'your session on' : 'your access to';
   return `sallyport: ${what} \`${session.role.name}\` has ended: ${words[reason]}${detail === undefined ? '' : ` ${detail}`}${time}${advice}`;
-}
-
-/** Of so many nobody is being opened any more. */
-const mostRemembered = 10_000;
-
-function remember<V>(map: Map<GrantId, V>, grant: GrantId, value: V): void {
-  map.delete(grant);
-  map.set(grant, value);
-  const [oldest] = map.keys();
-  if (map.size > mostRemembered && oldest !== undefined) map.delete(oldest);
 }
 
 function addTo<K>(index: Map<K, Set<Entry>>, key: K, entry: Entry): void {
