@@ -3,8 +3,9 @@
  *
  * Plain sockets are read through `onread` with one static buffer per socket, which saves about a fifth of the cost of a
  * statement over `data` events (docs of `net.connect`). For an accepted socket that needs the undocumented `handle` option
- * of `net.Socket`; where it isn't there, and for TLS, the ordinary stream is used, behind the same interface. The buffer is
- * small, so that an idle session costs little, and a large one takes its place as long as reads fill it.
+ * of `net.Socket`, and for TLS over a socket that was plain before the fields in which Node keeps `onread`; where these aren't
+ * there, the ordinary stream is used, behind the same interface. The buffer is small, so that an idle session costs little,
+ * and a large one takes its place as long as reads fill it.
  *
  * Who gets a chunk may write slices of it to another endpoint at once. When that write is still pending at the end of the
  * call, the buffer is lent to it (`lendTo`) and a free one takes its place, so that nobody ever reads into bytes that
@@ -47,6 +48,8 @@ function readWhatEnds(): void {
 }
 
 const freeTiny: Buffer[] = [];
+const nothing = Buffer.alloc(0);
+
 const freeSmall: Buffer[] = [];
 const freeLarge: Buffer[] = [];
 const freeOf = (bytes: number) => (bytes === largeBytes ? freeLarge : bytes === smallBytes ? freeSmall : freeTiny);
@@ -71,29 +74,55 @@ export class Endpoint {
   /** Buffers of others that a pending write of ours still refers to. */
   #borrowed: Buffer[] = [];
   #early: Buffer[] = [];
+  #atEnd: (() => void) | undefined;
   #wasCongested = false;
   #isClosed = false;
   #isPaused = false;
+  /** The chunk that is handed out is in our buffer. What came early is in one of its own. */
+  #isReading = false;
   /** Reads are large. */
   #isBusy = false;
   /** What a buffer has when they aren't. */
   #least = tinyBytes;
-  /** A write that isn't done at once is followed by `drain`; a stream's may not be, so it gets a callback each. */
-  #hasDrain = false;
+  /** What the kernel takes at once is sent by the end of the call. Of TLS nothing is. */
+  #isPlain = false;
+  /** `#onWritten` will be called. */
+  #isAwaited = false;
 
   private constructor() {
     this.#socket = undefined as unknown as Socket;
   }
 
-  /** Wraps a stream: TLS, or a plain socket where the quick way isn't to be had. It must be paused. */
+  /** Wraps a stream: TLS, or a plain socket where the quick way isn't to be had. It must be paused, or new. */
   static stream(socket: Socket): Endpoint {
     const endpoint = new Endpoint();
     endpoint.#socket = socket;
-    socket.on('data', (chunk: Buffer) => {
-      if (!endpoint.#take(chunk, chunk.length)) endpoint.pause();
-    });
+    if (!endpoint.#quicken(socket))
+      socket.on('data', (chunk: Buffer) => {
+        if (!endpoint.#take(chunk, chunk.length)) endpoint.pause();
+      });
     endpoint.#watch();
     return endpoint;
+  }
+
+  /** Has a socket that exists read into our buffers, as if `onread` had been asked for when it was made. */
+  #quicken(socket: Socket): boolean {
+    const { _handle: handle } = socket as unknown as {
+      readonly _handle: { readonly useUserBuffer?: (buffer: Buffer) => void } | null;
+    };
+    const fields = Object.getOwnPropertySymbols(socket);
+    const [buffer, next, callback] = ['kBuffer', 'kBufferGen', 'kBufferCb'].map((name) =>
+      fields.find((field) => field.description === name),
+    );
+    if (buffer === undefined || next === undefined || callback === undefined) return false;
+    if (typeof handle?.useUserBuffer !== 'function') return false;
+    while (socket.readableLength > 0) this.#early.push(socket.read() as Buffer);
+    const first = this.#nextBuffer() as Buffer;
+    handle.useUserBuffer(first);
+    Object.assign(socket, { [buffer]: first, [next]: () => this.#nextBuffer(), [callback]: this.#onRead });
+    // Stops the handle, which a stream that is only paused lets read on.
+    this.pause();
+    return true;
   }
 
   /** Takes over an accepted, paused socket with nothing left to read; the given socket object must not be used again. */
@@ -132,25 +161,28 @@ export class Endpoint {
     return endpoint;
   }
 
-  /** Options of a socket that is read without a copy and, since every pending byte counts, tells when all is sent. */
-  #quick(): { writableHighWaterMark: number; onread: OnReadOpts } {
-    this.#hasDrain = true;
-    return {
-      writableHighWaterMark: 1,
-      onread: {
-        // Called after each read. Undefined, which the declarations don't know: the same buffer again.
-        buffer: () => this.#nextBuffer() as Buffer,
-        callback: (bytes, buffer) => {
-          if (bytes === tinyBytes && bytes === buffer.length) this.#least = smallBytes;
-          else if (bytes === buffer.length) this.#isBusy = true;
-          else if (bytes <= smallBytes || largeInUse > maxLarge) this.#isBusy = false;
-          const goOn = this.#take(buffer as Buffer, bytes);
-          if (!goOn) this.#isPaused = true;
-          return goOn;
-        },
-      },
-    };
+  /** Options of a plain socket that is read without a copy. */
+  #quick(): { onread: OnReadOpts } {
+    this.#isPlain = true;
+    // Undefined, which the declarations don't know: the same buffer again.
+    return { onread: { buffer: () => this.#nextBuffer() as Buffer, callback: this.#onRead } };
   }
+
+  readonly #onRead = (bytes: number, buffer: Uint8Array): boolean => {
+    if (bytes === tinyBytes && bytes === buffer.length) this.#least = smallBytes;
+    else if (bytes === buffer.length) this.#isBusy = true;
+    else if (bytes <= smallBytes || largeInUse > maxLarge) this.#isBusy = false;
+    // TLS hands out all that it has decrypted, whoever has had enough.
+    if (this.#isPaused && !this.#isPlain) return this.#keepEarly(buffer as Buffer, bytes);
+    this.#isReading = true;
+    const goOn = this.#take(buffer as Buffer, bytes);
+    this.#isReading = false;
+    if (goOn) return true;
+    this.#isPaused = true;
+    // Or the end would be told before what came ahead of it.
+    if (!this.#isPlain) this.#socket.pause();
+    return false;
+  };
 
   #nextBuffer(): Buffer | undefined {
     const buffer = this.#buffer;
@@ -165,9 +197,14 @@ export class Endpoint {
 
   #take(chunk: Buffer, length: number): boolean {
     if (this.#handler !== undefined) return this.#handler.chunk(chunk, length);
-    this.#early.push(Buffer.from(chunk.subarray(0, length)));
+    this.#keepEarly(chunk, length);
     // Nobody listens yet: only a little is kept.
     return this.#early.length < 4;
+  }
+
+  #keepEarly(chunk: Buffer, length: number): false {
+    this.#early.push(Buffer.from(chunk.subarray(0, length)));
+    return false;
   }
 
   #watch(): void {
@@ -175,7 +212,7 @@ export class Endpoint {
     socket.setNoDelay(true);
     let failure: Error | undefined;
     const close = () => {
-      if (this.#isClosed) return;
+      if (this.#isClosed || (failure === undefined && this.#waitsForEarly(close))) return;
       this.#isClosed = true;
       for (const buffer of this.#borrowed) giveBack(buffer, false);
       this.#borrowed = [];
@@ -183,13 +220,20 @@ export class Endpoint {
       this.#buffer = undefined;
       this.#handler?.closed(failure);
     };
-    if (this.#hasDrain) socket.on('drain', this.#onWritten);
     socket.on('error', (error) => (failure = error));
-    socket.on('end', () => {
-      if (socket.allowHalfOpen && this.#handler?.ended !== undefined) this.#handler.ended();
-      else close();
-    });
+    const end = () => {
+      if (!socket.allowHalfOpen || this.#handler?.ended === undefined) close();
+      else if (!this.#waitsForEarly(end)) this.#handler.ended();
+    };
+    socket.on('end', end);
     socket.on('close', close);
+  }
+
+  /** What came before the end is handed out before it is told, by `resume`. */
+  #waitsForEarly(then: () => void): boolean {
+    if (this.#early.length === 0 || this.#handler === undefined) return false;
+    this.#atEnd = then;
+    return true;
   }
 
   get socket(): Socket {
@@ -203,12 +247,8 @@ export class Endpoint {
   /** Sets who gets the bytes from now on, those that came early first, and starts to read. */
   handle(handler: EndpointHandler): void {
     this.#handler = handler;
-    const early = this.#early;
-    this.#early = [];
-    let goOn = true;
-    for (const chunk of early) goOn = handler.chunk(chunk, chunk.length) && goOn;
+    this.resume();
     if (this.#isClosed) handler.closed(undefined);
-    else if (goOn) this.resume();
   }
 
   pause(): void {
@@ -218,6 +258,14 @@ export class Endpoint {
 
   resume(): void {
     this.#isPaused = false;
+    while (this.#early.length > 0 && this.#handler !== undefined && (this.#isClosed || !this.#isPaused)) {
+      const chunk = this.#early.shift();
+      if (chunk !== undefined && !this.#handler.chunk(chunk, chunk.length)) this.#isPaused = true;
+    }
+    if (this.#isPaused) return;
+    const atEnd = this.#atEnd;
+    this.#atEnd = undefined;
+    atEnd?.();
     if (!this.#isClosed) this.#socket.resume();
   }
 
@@ -226,7 +274,11 @@ export class Endpoint {
   }
 
   readonly #onWritten = (): void => {
-    if (this.#socket.writableLength > 0) return;
+    this.#isAwaited = false;
+    if (this.#socket.writableLength > 0) {
+      if (this.#isPlain) this.#await();
+      return;
+    }
     if (this.#borrowed.length > 0) {
       for (const buffer of this.#borrowed) giveBack(buffer);
       this.#borrowed = [];
@@ -240,8 +292,16 @@ export class Endpoint {
   /** The bytes must stay as they are until they are sent: see `lendTo`. */
   write(bytes: Buffer): void {
     if (this.#isClosed || !this.#socket.writable) return;
-    if (this.#hasDrain) this.#socket.write(bytes);
-    else this.#socket.write(bytes, this.#onWritten);
+    if (!this.#isPlain) return void this.#socket.write(bytes, this.#onWritten);
+    this.#socket.write(bytes);
+    if (this.#socket.writableLength > 0) this.#await();
+  }
+
+  /** Something waits to be sent: asks to be told when it has been. For each write, which is mostly done at once, it costs more. */
+  #await(): void {
+    if (this.#isAwaited || this.#isClosed || !this.#socket.writable) return;
+    this.#isAwaited = true;
+    this.#socket.write(nothing, this.#onWritten);
   }
 
   /** Whether too much waits to be sent; if so, `drained` will be called. */
@@ -253,7 +313,7 @@ export class Endpoint {
 
   /** After slices of this endpoint's current chunk were written to `other`: makes sure that they stay as they are. */
   lendTo(other: Endpoint): void {
-    if (this.#buffer === undefined || other.#socket.writableLength === 0) return;
+    if (!this.#isReading || this.#buffer === undefined || other.#socket.writableLength === 0) return;
     if (other.#isClosed) giveBack(this.#buffer, false);
     else other.#borrowed.push(this.#buffer);
     this.#buffer = undefined;
@@ -277,7 +337,7 @@ export class Endpoint {
   /** Sends these as the last bytes and closes, without waiting for the peer, unless they can't be sent at once. */
   leave(bytes: Buffer, graceMs: number): void {
     this.write(bytes);
-    if (this.#hasDrain && this.#socket.writableLength === 0) this.#socket.destroy();
+    if (this.#isPlain && this.#socket.writableLength === 0) this.#socket.destroy();
     else this.finish(graceMs);
   }
 
