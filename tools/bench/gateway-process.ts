@@ -143,7 +143,6 @@ serve(
         },
         ...(setup.threads === 0 ? {} : { threads: setup.threads }),
       });
-      delays.enable();
       return { port: gateway.port };
     },
     give: ({ resource, count }) => {
@@ -179,6 +178,8 @@ serve(
       }
     },
     loop: () => {
+      // From the first call on: it wakes the thread each millisecond.
+      delays.enable();
       // What is recorded is the time between two ticks of its timer, which are a millisecond apart when all is quiet.
       const ms = (nanoseconds: number) => Math.max(0, nanoseconds / 1e6 - 1);
       const seen = {
