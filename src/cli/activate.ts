@@ -40,10 +40,7 @@ async function activate(cli: Cli, text: string | undefined, flags: Flags): Promi
   const target = parseTarget(text);
   const server = await openServer(cli, 'signed-in');
   const found = await findGrants(server.client, target);
-  const approved = found.filter((grant) => grant.state === 'approved');
-  // One that starts later is in nobody's way.
-  const startable = approved.filter((grant) => Date.parse(grant.notBefore) <= cli.now());
-  const waiting = startable.length > 0 ? startable : approved;
+  const waiting = found.filter((grant) => grant.state === 'approved');
   if (!isOneOrMore(waiting)) {
     const active = found.find((grant) => grant.state === 'active');
     if (active !== undefined)
@@ -59,7 +56,7 @@ async function activate(cli: Cli, text: string | undefined, flags: Flags): Promi
       hint: '`sally requests` shows whether your request was approved',
     });
   }
-  const grant = await oneGrant(cli, 'activate a grant', waiting, `name one, as in \`sally activate ${waiting[0].id}\``);
+  const grant = await oneGrant(cli, 'activate a grant', waiting, 'name one: `sally activate GRANT`');
   await activateGrant(cli, server, grant, { timeoutMs: flags.timeout, browser: flags.browser, show: true });
 }
 

@@ -378,7 +378,6 @@ export async function startMockApi(
       filedAt: at(),
       expiresAt: at(3_600_000),
       decidedAt: null,
-      statement: null,
       approvals: [],
       approvalsNeeded: 1,
       approverGroups: ['dba'],
@@ -412,7 +411,6 @@ export async function startMockApi(
       how: null,
       endedBy: null,
       openSessions: 0,
-      once: false,
       you: { mayActivate: true, mayConnect: false, mayEnd: true },
     };
     grants.push(grant);

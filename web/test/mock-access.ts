@@ -101,7 +101,6 @@ export function accessHandlers(
         filedAt: at(),
         expiresAt: at(3600),
         decidedAt: null,
-        statement: null,
         approvals: [],
         approvalsNeeded: role.approvers.count,
         approverGroups: role.approvers.groups,

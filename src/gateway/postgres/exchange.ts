@@ -8,7 +8,6 @@ import { createHash, type Hash } from 'node:crypto';
 import { performance } from 'node:perf_hooks';
 import type { Journal } from '../journal.ts';
 import type { GatewayEvent, Protocol, RecordedParameter, SessionRef } from '../records.ts';
-import type { AskedNames } from './judge-worker.ts';
 import type { Allowed, Denied } from './judge.ts';
 import type { LedgerEntry } from './ledger.ts';
 import { RecordJson } from './record-json.ts';
@@ -24,14 +23,7 @@ export type Prepared = {
   book: unknown;
 };
 
-export type Portal = {
-  readonly prepared: Prepared;
-  readonly parameters: readonly RecordedParameter[];
-  /** The path by which the server has looked its names up, as far as we know. */
-  readonly names: AskedNames;
-  /** What it was judged by: `Judge.decidedAnew`. */
-  judgedAt: number;
-};
+export type Portal = { readonly prepared: Prepared; readonly parameters: readonly RecordedParameter[] };
 
 /** One execution on its way. */
 export type Run = {
@@ -140,19 +132,17 @@ export class Exchange {
     if (item.kind === 'bind') this.#boundBytes -= item.bytes;
     this.#items[this.#first] = undefined;
     this.#first += 1;
-    if (this.#first === this.#items.length) {
-      this.#items.length = 0;
-      this.#first = 0;
-    } else if (this.#first > 1024) {
+    // Not each time: to shorten an array is slow.
+    if (this.#first > 1024 || (this.#first > 64 && this.isEmpty)) {
       this.#items.splice(0, this.#first);
       this.#first = 0;
     }
     return item;
   }
 
-  /** Whether something of the client's runs that a cancel request would reach. Beside our own question nothing does. */
+  /** Whether a statement runs that a cancel request would reach. */
   get isRunning(): boolean {
-    return !this.isEmpty && this.head?.kind !== 'names';
+    return !this.isEmpty;
   }
 
   /** Whether something of the client's runs there, a commit included; not our own question, nor what only prepares. */

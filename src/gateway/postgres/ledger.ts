@@ -19,22 +19,35 @@ const maxNames = 10_000;
 
 export class Ledger<T> {
   readonly #entries = new Map<string, LedgerEntry<T>>();
+  /** The one without a name comes and goes with every statement of most drivers; a map would grow and shrink each time. */
+  #unnamed: LedgerEntry<T> | undefined;
 
   get(name: string): LedgerEntry<T> | undefined {
-    return this.#entries.get(name);
+    return name === '' ? this.#unnamed : this.#entries.get(name);
   }
 
   get isFull(): boolean {
-    return this.#entries.size >= maxNames;
+    return this.size >= maxNames;
+  }
+
+  #put(name: string, entry: LedgerEntry<T> | undefined): void {
+    if (name === '') this.#unnamed = entry;
+    else if (entry === undefined) this.#entries.delete(name);
+    else this.#entries.set(name, entry);
+  }
+
+  *#all(): Iterable<LedgerEntry<T>> {
+    if (this.#unnamed !== undefined) yield this.#unnamed;
+    yield* this.#entries.values();
   }
 
   /** The message that gives the name its meaning is forwarded. */
   set(name: string, value: T | undefined, segment: number): LedgerEntry<T> {
-    const before = this.#entries.get(name);
+    const before = this.get(name);
     // Or a chain would grow with each use of the unnamed statement.
     if (before !== undefined) before.before = undefined;
     const entry: LedgerEntry<T> = { name, value, segment, before, isSettled: false };
-    this.#entries.set(name, entry);
+    this.#put(name, entry);
     return entry;
   }
 
@@ -61,48 +74,48 @@ export class Ledger<T> {
   /** In its place, which is one step back when something else is on its way already. */
   #becomes(entry: LedgerEntry<T>, next: LedgerEntry<T> | undefined): void {
     if (entry.isSettled) return;
-    const current = this.#entries.get(entry.name);
-    if (current === entry) {
-      if (next === undefined) this.#entries.delete(entry.name);
-      else this.#entries.set(entry.name, next);
-    } else if (current?.before === entry) current.before = next;
+    const current = this.get(entry.name);
+    if (current === entry) this.#put(entry.name, next);
+    else if (current?.before === entry) current.before = next;
   }
 
   #isIn(entry: LedgerEntry<T>): boolean {
-    const current = this.#entries.get(entry.name);
+    const current = this.get(entry.name);
     return current === entry || current?.before === entry;
   }
 
   /** The name is gone on the server. */
   remove(name: string): void {
-    this.#entries.delete(name);
+    this.#put(name, undefined);
   }
 
   /** All that the server had confirmed is gone; what is on its way to it stays. */
   clearSettled(): void {
+    if (this.#unnamed?.isSettled === true) this.#unnamed = undefined;
     if (this.#entries.size === 0) return;
     for (const entry of this.#entries.values()) if (entry.isSettled) this.#entries.delete(entry.name);
   }
 
   clear(): void {
+    this.#unnamed = undefined;
     this.#entries.clear();
   }
 
   get hasUnsettled(): boolean {
-    for (const { isSettled } of this.#entries.values()) if (!isSettled) return true;
+    for (const { isSettled } of this.#all()) if (!isSettled) return true;
     return false;
   }
 
   get size(): number {
-    return this.#entries.size;
+    return this.#entries.size + (this.#unnamed === undefined ? 0 : 1);
   }
 
   *values(): Iterable<T> {
-    for (const { value } of this.#entries.values()) if (value !== undefined) yield value;
+    for (const { value } of this.#all()) if (value !== undefined) yield value;
   }
 
   *settled(): Iterable<readonly [string, T]> {
-    for (const [name, { value, isSettled }] of this.#entries)
+    for (const { name, value, isSettled } of this.#all())
       if (value !== undefined && isSettled) yield [name, value] as const;
   }
 }

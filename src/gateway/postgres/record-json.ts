@@ -41,7 +41,7 @@ export class RecordJson {
       this.#text = text;
       this.#textJson = JSON.stringify(recordText(text));
     }
-    const bound = parameters === undefined ? '' : `,"parameters":${JSON.stringify(parameters)}`;
+    const bound = parameters === undefined ? '' : `,"parameters":[${parameters.map(parameterJson).join(',')}]`;
     const prepared =
       verdict.executes.length === 0
         ? ''
@@ -53,7 +53,7 @@ export class RecordJson {
     const { statement, command, outcome, durationMs, bytesOut, bytesIn, copyInSha256 } = event;
     const copied = copyInSha256 === undefined ? '' : `,"copyInSha256":"${copyInSha256}"`;
     const ran = transaction === undefined ? '' : `,"transaction":${transactionJson(transaction)}`;
-    return `${this.#ended}${statement},"command":${command},"outcome":${this.#outcome(outcome)},"durationMs":${durationMs},"bytesOut":${bytesOut},"bytesIn":${bytesIn}${copied}${ran}}`;
+    return `${this.#ended}${statement},"command":${command},"outcome":${this.#outcome(outcome)},"durationMs":${durationText(durationMs)},"bytesOut":${bytesOut},"bytesIn":${bytesIn}${copied}${ran}}`;
   }
 
   #outcome(outcome: StatementEnded['outcome']): string {
@@ -64,6 +64,22 @@ export class RecordJson {
     }
     return `{"kind":"completed","tag":${this.#tagJson},"rows":${outcome.rows}}`;
   }
+}
+
+const parameterJson = (parameter: RecordedParameter): string =>
+  parameter !== null && 'text' in parameter && !('bytes' in parameter)
+    ? `{"text":${JSON.stringify(parameter.text)}}`
+    : JSON.stringify(parameter);
+
+/** `.001`, `.002` … `.999`, without zeros at the end. */
+const thousandths = Array.from({ length: 1000 }, (_, i) => (i === 0 ? '' : String(i / 1000).slice(1)));
+
+/** As a number is written that has three decimals at most: what others have to find out first. */
+function durationText(milliseconds: number): string {
+  const us = Math.round(milliseconds * 1000);
+  return us >= 0 && us < 1e9 && us / 1000 === milliseconds
+    ? `${Math.floor(us / 1000)}${thousandths[us % 1000]}`
+    : String(milliseconds);
 }
 
 const transactionJson = (transaction: RecordedTransaction): string =>

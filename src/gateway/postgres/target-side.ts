@@ -132,8 +132,13 @@ export class TargetSide {
       const length = frameLengthAt(buffer, at);
       const { head } = exchange;
       if (head?.kind !== 'names' && isPassedUnseen(type)) {
+        if (type === backend.dataRow || type === backend.copyData) {
+          at = passRows(head, type, buffer, at, end);
+          if (at > end) this.#passing = at - end;
+          at = Math.min(at, end);
+          continue;
+        }
         if (type === backend.functionCallResponse) this.#called(head, length);
-        else if (type === backend.dataRow || type === backend.copyData) count(head, type, length);
         this.#passing = length;
         continue;
       }
@@ -456,10 +461,19 @@ function isPassedUnseen(type: number): boolean {
   }
 }
 
-function count(head: Pending | undefined, type: number, length: number): void {
-  if (head?.kind !== 'query' && head?.kind !== 'execute') return;
-  if (type === backend.dataRow) head.run.rows += 1;
-  head.run.bytesOut += length - headerLength;
+/** Counts the messages of one type from `from` on, of which a big answer has thousands in a chunk. Where the last of them ends. */
+function passRows(head: Pending | undefined, type: number, buffer: Buffer, from: number, end: number): number {
+  let at = from;
+  let count = 0;
+  do {
+    at += frameLengthAt(buffer, at);
+    count += 1;
+  } while (end - at >= headerLength && buffer[at] === type);
+  if (head?.kind === 'query' || head?.kind === 'execute') {
+    if (type === backend.dataRow) head.run.rows += count;
+    head.run.bytesOut += at - from - count * headerLength;
+  }
+  return at;
 }
 
 const outOfTurn = (type: number): ProtocolViolation => new ProtocolViolation(`message type ${type} out of turn`);
