@@ -39,7 +39,9 @@ export async function administratorsLeft(
     changed.state === 'suspended' ? people : [...people, changed],
   );
   const fresh = after.find(
-    (lockout) => !before.some((known) => known.what === lockout.what && known.name === lockout.name),
+    (lockout) =>
+      // Who leaves must be suspended at once, though a policy asks for their approval by name.
+      lockout.what !== 'cure' && !before.some((known) => known.what === lockout.what && known.name === lockout.name),
   );
   return fresh === undefined ? done(true) : refused('conflict', fresh.message, fresh.help);
 }

@@ -35,7 +35,7 @@ export async function checkConfiguration(
     current?.resources.flatMap((resource) => resource.roles.map((role) => role.name as string)) ?? [],
   );
   const faults = (people.length === 0 ? [] : ctx.policy.lockouts(set, people))
-    .filter(({ what, name }) => !known.has(`${what} ${name}`) && (what === 'administration' || administered.has(name)))
+    .filter(({ what, name }) => !known.has(`${what} ${name}`) && (what !== 'role' || administered.has(name)))
     .map(({ message, help }) => ({ file: files.file, line: 1, column: 1, message, help }));
   if (faults.length > 0) return { kind: 'faults', faults };
   return {

@@ -1,12 +1,14 @@
 /** `sally policy`: what concerns policies alone. */
 import type { Command } from 'commander';
 import type { Cli } from './cli.ts';
+import { addPolicyLint } from './policy-lint.ts';
 import { addPolicyTest } from './policy-test.ts';
 
 export function addPolicy(program: Command, cli: Cli): void {
   const policy = program
     .command('policy')
-    .summary('test policies')
+    .summary('test and examine policies')
     .description('Works with the policies of a configuration, without a server.');
   addPolicyTest(policy, cli);
+  addPolicyLint(policy, cli);
 }

@@ -1,5 +1,5 @@
 /** From policy files and the configuration to what the evaluator is given, or every fault with its place in its file. */
-import type { ValidationError } from '@cedar-policy/cedar-wasm/web';
+import type { PolicyJson, ValidationError } from '@cedar-policy/cedar-wasm/web';
 import type { Cure } from '#core/decision.ts';
 import type { RoleName } from '#core/ids.ts';
 import type { Instant } from '#core/instant.ts';
@@ -31,6 +31,10 @@ export type WrittenPolicy = {
   readonly text: string;
   readonly scope: Scope;
   readonly mentions: Mentions;
+  readonly json: PolicyJson;
+  /** Those that it names. */
+  readonly groups: readonly string[];
+  readonly place: Pick<PolicyFault, 'file' | 'line' | 'column'>;
 };
 
 export type Compiled = {
@@ -119,7 +123,18 @@ export function compile(
       else if (before !== undefined) {
         const first = positionOf(before.file.text, before.start);
         fault(start, `a second policy has the id \`${id}\``, `the first is at ${before.file.name}:${first.line}`);
-      } else written.set(id, { id, text, scope: scopeOf(json), mentions: mentionsOf(json.conditions), file, start });
+      } else
+        written.set(id, {
+          id,
+          text,
+          scope: scopeOf(json),
+          json,
+          groups: groupsIn(json),
+          place: { file: file.name, ...positionOf(file.text, start) },
+          mentions: mentionsOf(json.conditions),
+          file,
+          start,
+        });
 
       const cureText = json.annotations?.['cure'];
       if (cureText !== undefined) {
@@ -216,6 +231,11 @@ function plain(message: string): string {
   return message
     .replace(/^failed to parse (?:policy|template)(?: with id `[^`]*`)? from string: /, '')
     .replace(/^for policy `[^`]*`[,:] /, '');
+}
+
+function groupsIn(json: PolicyJson): readonly string[] {
+  const found = [...entitiesIn([json.principal, json.conditions])].filter(({ type }) => type === 'Group');
+  return [...new Set(found.map(({ id }) => id))];
 }
 
 type Reference = { readonly type: string; readonly id: string };

@@ -9,9 +9,9 @@
  */
 import type { Response } from '@cedar-policy/cedar-wasm/web';
 import type { Allow, CurableDenial, Decision, Demand, Deny } from '#core/decision.ts';
-import type { PrincipalId, RequestId, RoleName } from '#core/ids.ts';
-import { seconds, type Instant } from '#core/instant.ts';
-import { administrators, type Principal } from '#core/principal.ts';
+import type { RoleName } from '#core/ids.ts';
+import { seconds } from '#core/instant.ts';
+import type { Principal } from '#core/principal.ts';
 import type { Role } from '#core/role.ts';
 import type { Need, PgAction } from '#sql/needs.ts';
 import { createCedarInstances, type CedarInstances } from './_cedar.ts';
@@ -19,7 +19,9 @@ import { compile, type Compiled, type CompiledRole, type CompileOutcome, type Wr
 import { assumeCured, distinctCures, metAlready } from './cures.ts';
 import { mentionsEstimate, variesWith } from './_mentions.ts';
 import { formatChannel, formatObjectName } from './_names.ts';
-import type { Decide, Lockout, PolicyEngine, PolicySet, StatementAnswer } from './engine.ts';
+import type { Decide, PolicyEngine, PolicySet, StatementAnswer } from './engine.ts';
+import { lint } from './_lint.ts';
+import { lockouts } from './_lockouts.ts';
 import { maxNeeds, requestFor, requestForNeed, type CedarRequest, type Refusal } from './_request.ts';
 import type { Circumstances, Cured, Question, StatementQuestion } from './question.ts';
 import { schema } from './schema.ts';
@@ -80,9 +82,23 @@ export async function createPolicyEngine(options: PolicyEngineOptions): Promise<
     lockouts: (set, people) => {
       const outcome = compiled(set);
       return lockouts(
-        outcome.kind === 'compiled' ? createJudge(outcome.compiled, cedar, 'candidate') : undefined,
+        outcome.kind === 'compiled'
+          ? { compiled: outcome.compiled, decide: createJudge(outcome.compiled, cedar, 'candidate').decide }
+          : undefined,
         people,
       );
+    },
+    lint: (set) => {
+      const outcome = compiled(set);
+      if (outcome.kind === 'faults') return outcome;
+      const findings = lint(outcome.compiled, createJudge(outcome.compiled, cedar, 'candidate').decide);
+      return { kind: 'linted', findings: [...outcome.warnings, ...findings] };
+    },
+    decideBy: (set) => {
+      const outcome = compiled(set);
+      if (outcome.kind === 'faults') return outcome;
+      const { decide: by, compiled: of } = createJudge(outcome.compiled, cedar, 'candidate');
+      return { kind: 'ready', version: of.version, decide: by as Decide };
     },
     settled: cedar.settled,
     get faults() {
@@ -490,58 +506,4 @@ function breadth({ policies, role }: CompiledRole): number {
 
 function distinct(ids: readonly string[]): readonly string[] {
   return [...new Set(ids)].toSorted();
-}
-
-/** A Wednesday in the middle of the day. */
-const now = 1_767_787_200_000 as Instant;
-
-/** People tried before a lock-out is called one. */
-const maxPeople = 2000;
-
-function lockouts(judge: Judge | undefined, everybody: readonly Principal[]): readonly Lockout[] {
-  const found: Lockout[] = [];
-  const people = everybody.filter(({ kind, state }) => kind === 'user' && state === 'active').slice(0, maxPeople);
-  for (const what of ['principals', 'configuration'] as const) {
-    const reachable =
-      judge !== undefined &&
-      membersFirst(people, [administrators]).some(
-        (principal) => judge.decide({ action: 'administer', principal, what, now }).kind !== 'deny',
-      );
-    if (!reachable)
-      found.push({
-        what: 'administration',
-        name: what,
-        message: `nobody could administer ${what}`,
-        help: `leave a policy that lets somebody do it; the shipped ones let members of \`${administrators}\``,
-      });
-  }
-  for (const { role } of judge?.compiled.roles.values() ?? []) {
-    const { groups, count } = role.approvers;
-    let reached = 0;
-    for (const principal of membersFirst(people, groups)) {
-      const request = {
-        id: 'req_00000000000000000000000000' as RequestId,
-        // Somebody who is none of them: what matters is who could approve, not for whom.
-        requester: 'usr_00000000000000000000000000' as PrincipalId,
-        actsFor: [],
-        role: role.name,
-        duration: role.maxDuration,
-      };
-      if (judge?.decide({ action: 'approve_request', principal, request, now }).kind !== 'deny') reached += 1;
-      if (reached >= count) break;
-    }
-    if (reached < count)
-      found.push({
-        what: 'role',
-        name: role.name,
-        message: `a request for \`${role.name}\` needs ${count} ${count === 1 ? 'approver' : 'approvers'}, and ${reached === 0 ? 'nobody' : `only ${reached}`} could be`,
-        help: `its approvers are the members of ${groups.map((group) => `\`${group}\``).join(', ')}: add people to them, or name other groups`,
-      });
-  }
-  return found;
-}
-
-function membersFirst(people: readonly Principal[], groups: readonly string[]): readonly Principal[] {
-  const member = (principal: Principal) => principal.groups.some((group) => groups.includes(group));
-  return [...people.filter(member), ...people.filter((principal) => !member(principal))];
 }

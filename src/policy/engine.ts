@@ -50,14 +50,24 @@ export type Decide = {
   (question: Question): Decision;
 };
 
-/** INVARIANT 13: what nobody could approve or administer any more under a policy set. */
+/** INVARIANT 13: what nobody could approve, reach or administer any more under a policy set. */
 export type Lockout = {
-  readonly what: 'role' | 'administration';
-  /** The role, or what can't be administered (`principals`, `configuration`). */
+  /** `cure`: a policy asks for the approval of more people than there are. */
+  readonly what: 'role' | 'resource' | 'cure' | 'administration';
+  /** The role, the resource, the policy's id, or what can't be administered (`principals`, `configuration`). */
   readonly name: string;
   readonly message: string;
   readonly help: string;
 };
+
+export type LintOutcome =
+  | { readonly kind: 'linted'; readonly findings: readonly PolicyFault[] }
+  | { readonly kind: 'faults'; readonly faults: readonly PolicyFault[] };
+
+/** Another set to ask, beside the one in use. */
+export type CandidateOutcome =
+  | { readonly kind: 'ready'; readonly version: string; readonly decide: Decide }
+  | { readonly kind: 'faults'; readonly faults: readonly PolicyFault[] };
 
 export type PolicyEngine = {
   /** Sixteen hex digits over all policy texts, the schema and the roles; `none` before the first load. */
@@ -88,4 +98,8 @@ export type PolicyEngine = {
    * nobody could do anything.
    */
   readonly lockouts: (set: PolicySet, people: readonly Principal[]) => readonly Lockout[];
+  /** What is sound and yet hardly meant: policies that can't matter, cures that can't help, roles that nobody can have. */
+  readonly lint: (set: PolicySet) => LintOutcome;
+  /** To ask a set without taking it into use. One at a time: the answers of an earlier candidate end with the next. */
+  readonly decideBy: (set: PolicySet) => CandidateOutcome;
 };
