@@ -524,6 +524,40 @@ function matchRows(
   assert.deepEqual(certain(committed), certain(present), 'what the record says was committed');
 }
 
+test('behind a failure and what ends it in the same pipeline an error is the one that the server would give', async () => {
+  const login = t.give(role);
+  const client = await rawClient({ to: { port: t.gateway.port }, ...login, database: target.database });
+  const run = (said: string): Buffer[] =>
+    [
+      { kind: 'parse', statement: '', text: said, types: [] } as const,
+      { kind: 'bind', portal: '', statement: '', values: [] } as const,
+      { kind: 'execute', portal: '', rows: 0 } as const,
+    ].map(encodeOp);
+  const close = encodeOp({ kind: 'close', on: 'portal', name: 'none' });
+  const prepare = encodeOp({ kind: 'parse', statement: 's', text: 'select 1', types: [] });
+  const codes = async (): Promise<(string | undefined)[]> =>
+    (await client.until('Z')).filter(({ type }) => type === 'E').map(({ body }) => fieldsOf(body).get('C'));
+  client.send(prepare, encodeSync());
+  assert.deepEqual(await codes(), []);
+  for (const [refused, code] of [
+    [run('execute nothing'), '26000'],
+    [run('select * from public.nowhere'), '42P01'],
+    [[prepare], '42P05'],
+  ] as const) {
+    client.send(encodeQuery('begin; select 1 / 0'));
+    assert.deepEqual(await codes(), ['22012']);
+    // Not answered yet when the next is looked at; the transaction has failed.
+    client.send(close, ...refused, encodeSync());
+    assert.deepEqual(await codes(), ['25P02']);
+    // Answered, with no ReadyForQuery yet; the transaction is over.
+    client.send(...run('rollback'), encodeFlush());
+    await client.until('C');
+    client.send(...refused, encodeSync());
+    assert.deepEqual(await codes(), [code]);
+  }
+  client.socket.destroy();
+});
+
 test('INVARIANT 6: random traffic has the same answers as without the gateway, and the record is what the server logged', async () => {
   const minutes = Number(process.env['SALLY_TRAFFIC_MINUTES'] ?? 0);
   await fc.assert(fc.asyncProperty(fc.array(step, { minLength: 1, maxLength: 14 }), compare), {

@@ -51,6 +51,12 @@ const refusedText = 'sallyport refused this statement';
 /** There is no function 0. A query would have the server forget the unnamed statement, which a call leaves alone. */
 const refusedCall = encodeFunctionCall({ function: 0, values: [] });
 const refusedParse = encodeParse({ statement: 'refused', text: refusedText, parameterTypes: [] });
+/**
+ * In a transaction that has failed the server says so of any text that parses, and nowhere else does this one get further.
+ * Where in a pipeline that is, only the server knows.
+ */
+const unlessAborted = 'select "sallyport refused this statement"';
+const refusedUnlessAborted = encodeParse({ statement: 'refused', text: unlessAborted, parameterTypes: [] });
 const maxUnanswered = 65_536;
 const noEntries: readonly LedgerEntry<Prepared>[] = [];
 /** What one session may make us keep: named portals, parameters on their way, and texts, of which short ones are free. */
@@ -291,9 +297,8 @@ export class ClientMessages {
     if (known?.value !== undefined) {
       if (this.#mustSettle(known)) return this.#waitForAnswer();
       return this.#refuseExtended(
-        link.exchange.isEmpty && link.status === 'E'
-          ? aborted
-          : { sqlState: '42P05', message: `prepared statement "${statement}" already exists` },
+        { sqlState: '42P05', message: `prepared statement "${statement}" already exists` },
+        link.status === 'E',
       );
     }
     if (statement !== '' && link.statements.isFull)
@@ -574,8 +579,8 @@ export class ClientMessages {
     if (verdict.kind === 'allow' || verdict.sqlState === '42601') return verdict;
     const isUnknown = link.names.asked.kind === 'unknown';
     // What doesn't exist is nobody's concern there.
-    if (link.exchange.isEmpty && link.status === 'E' && (isUnknown || verdict.sqlState !== '42501'))
-      return abortedTransaction(verdict);
+    const inAborted = link.status === 'E' && (isUnknown || verdict.sqlState !== '42501');
+    if (inAborted && link.exchange.isEmpty) return { ...verdict, inAborted };
     // Refused while we don't know how names resolve: ask the server, if the moment allows it, and judge again.
     if (isUnknown) {
       if (this.#canAskNames()) {
@@ -588,7 +593,7 @@ export class ClientMessages {
         return undefined;
       }
     }
-    return verdict;
+    return inAborted ? { ...verdict, inAborted } : verdict;
   }
 
   #reloadCatalogue(): void {
@@ -649,23 +654,26 @@ export class ClientMessages {
   }
 
   /** An error as the server would give it: nothing was attempted that is worth a record. */
-  #refuseExtended(error: { readonly sqlState: string; readonly message: string }): Step {
+  #refuseExtended(error: { readonly sqlState: string; readonly message: string }, inAborted = false): Step {
     const bytes = encodeErrorResponse({ severity: 'ERROR', ...error });
-    this.#link.exchange.push({ kind: 'denied', error: bytes, simple: false });
+    this.#link.exchange.push({ kind: 'denied', error: bytes, simple: false, inAborted });
     this.#link.isSkipping = true;
-    this.replacement = refusedParse;
+    this.replacement = inAborted ? refusedUnlessAborted : refusedParse;
     return replace;
   }
 
   #refuse(
     protocol: Protocol,
-    verdict: Denied,
+    denied: Denied,
     text?: string,
     parameters?: readonly RecordedParameter[],
     parses?: string,
   ): Step {
     const { exchange } = this.#link;
     if (!this.#canRecord()) return hold;
+    const isSimple = protocol !== 'extended';
+    const inAborted = denied.inAborted === true && !isSimple;
+    const verdict = denied.inAborted === true && isSimple && exchange.isEmpty ? abortedTransaction(denied) : denied;
     exchange.denied(protocol, text ?? '', verdict, parameters);
     this.hasRecords = true;
     const { sqlState, message, hint, position } = verdict;
@@ -676,15 +684,17 @@ export class ClientMessages {
       ...(hint === undefined ? {} : { hint }),
       ...(position === undefined ? {} : { position }),
     });
-    const isSimple = protocol !== 'extended';
     if (isSimple) this.#link.segment += 1;
     // The server fails here, and skips what follows up to the next Sync: so do we, and nothing of it is in the record.
     else this.#link.isSkipping = true;
-    exchange.push({ kind: 'denied', error, simple: isSimple });
+    exchange.push({ kind: 'denied', error, simple: isSimple, inAborted });
     if (protocol === 'function') this.replacement = refusedCall;
     else if (isSimple) this.replacement = encodeQuery(refusedText);
-    else if (parses === undefined) this.replacement = refusedParse;
-    else this.replacement = encodeParse({ statement: parses, text: refusedText, parameterTypes: [] });
+    else if (parses === undefined) this.replacement = inAborted ? refusedUnlessAborted : refusedParse;
+    else {
+      const fails = inAborted ? unlessAborted : refusedText;
+      this.replacement = encodeParse({ statement: parses, text: fails, parameterTypes: [] });
+    }
     return replace;
   }
 

@@ -53,8 +53,11 @@ export type Pending =
   | { readonly kind: 'close_statement'; readonly entry: LedgerEntry<Prepared> }
   | { readonly kind: 'close_portal'; readonly entry: LedgerEntry<Portal> }
   | { readonly kind: 'sync' }
-  /** The server is made to fail in place of a message that was refused; the client gets our error for its. */
-  | { readonly kind: 'denied'; readonly error: Buffer; readonly simple: boolean }
+  /**
+   * The server is made to fail in place of a message that was refused; the client gets our error for its. `inAborted`: but
+   * for that of a transaction that had failed before.
+   */
+  | { readonly kind: 'denied'; readonly error: Buffer; readonly simple: boolean; readonly inAborted: boolean }
   /** Our own question about the search path; the client sees nothing of it. */
   | { readonly kind: 'names'; answer: readonly (string | null)[] | undefined };
 

@@ -63,6 +63,8 @@ export type Denied = {
   readonly position?: number;
   /** It would be the same for the same text, names, catalogue and policy. */
   readonly isFinal: boolean;
+  /** The transaction may have failed before, and then that is what there is to say. */
+  readonly inAborted?: boolean;
 };
 
 export type Verdict = Allowed | Denied;

@@ -321,12 +321,13 @@ export class TargetSide {
     }
     if (head.kind === 'denied') {
       if (link.farewell !== undefined) return pass;
-      this.#replacement = head.error;
+      const isTheirs = head.inAborted && failed.sqlState === '25P02';
+      if (!isTheirs) this.#replacement = head.error;
       if (!head.simple) {
         exchange.shift();
         this.#skipToSync();
       }
-      return replace;
+      return isTheirs ? pass : replace;
     }
     if (head.kind === 'query' || head.kind === 'execute') {
       head.run.hasFailed = true;
