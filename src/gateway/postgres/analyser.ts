@@ -14,29 +14,55 @@ export type Analyser = AsyncDisposable & {
   ) => Promise<Analysis>;
 };
 
+/** How often a text is asked again after the thread has failed at one before it. */
+const maxTries = 3;
+
+/**
+ * The thread takes one text after the other, so it is the oldest that it fails at, or takes too long for: that one is denied,
+ * and the others are asked again in another thread.
+ */
 export function startAnalyser(options: { readonly timeoutMs?: number } = {}): Analyser {
   const { timeoutMs = 15_000 } = options;
   type Waiting = {
+    readonly ask: Parameters<Analyser['analyse']>;
     readonly resolve: (analysis: Analysis) => void;
     readonly reject: (error: Error) => void;
-    readonly timer: NodeJS.Timeout;
+    tries: number;
   };
+  /** In the order in which they were asked. */
   const waiting = new Map<number, Waiting>();
   let worker: Worker | undefined;
   /** By resource: which version the worker has. */
   let known = new Map<string, string>();
   let next = 1;
+  /** For the oldest. */
+  let timer: NodeJS.Timeout | undefined;
 
-  const fail = (message: string) => {
+  const watch = () => {
+    clearTimeout(timer);
+    timer = undefined;
+    if (waiting.size > 0) timer = setTimeout(() => failed('the statement takes too long to parse'), timeoutMs).unref();
+  };
+
+  const abandon = (): Worker | undefined => {
     const dead = worker;
     worker = undefined;
     known = new Map();
-    for (const { reject, timer } of waiting.values()) {
-      clearTimeout(timer);
-      reject(new Error(message));
-    }
-    waiting.clear();
     void dead?.terminate();
+    return dead;
+  };
+
+  const failed = (message: string) => {
+    abandon();
+    const [oldest] = waiting.keys();
+    for (const [id, one] of waiting) {
+      one.tries += 1;
+      if (id !== oldest && one.tries < maxTries) continue;
+      waiting.delete(id);
+      one.reject(new Error(message));
+    }
+    for (const [id, { ask }] of waiting) post(id, ask);
+    watch();
   };
 
   const start = (): Worker => {
@@ -46,46 +72,48 @@ export function startAnalyser(options: { readonly timeoutMs?: number } = {}): An
     started.unref();
     started.on('message', (answer: WorkerAnswer) => {
       const one = waiting.get(answer.id);
-      if (one === undefined) return;
+      // What was asked again is answered by the other thread.
+      if (one === undefined || worker !== started) return;
       waiting.delete(answer.id);
-      clearTimeout(one.timer);
+      watch();
       if ('fault' in answer) one.reject(new Error(answer.fault));
       else one.resolve(answer.analysis);
     });
     started.on('error', () => {
-      if (worker === started) fail('the parsing thread failed');
+      if (worker === started) failed('the parsing thread failed');
     });
     started.on('exit', () => {
-      if (worker === started) fail('the parsing thread ended');
+      if (worker === started) failed('the parsing thread ended');
     });
     return started;
   };
 
+  const post = (id: number, [text, snapshot, names, prepared]: Waiting['ask']) => {
+    const on = (worker ??= start());
+    const send = (ask: WorkerAsk) => on.postMessage(ask);
+    const before = known.get(snapshot.resource);
+    if (before !== snapshot.version) {
+      send({ kind: 'catalogue', version: snapshot.version, json: snapshot.json });
+      known.set(snapshot.resource, snapshot.version);
+      if (before !== undefined && ![...known.values()].includes(before)) send({ kind: 'forget', version: before });
+    }
+    send({ kind: 'analyse', id, text, catalogue: snapshot.version, names, prepared });
+  };
+
   return {
-    analyse(text, snapshot, names, prepared) {
-      worker ??= start();
-      const on = worker;
-      const send = (ask: WorkerAsk) => on.postMessage(ask);
-      const before = known.get(snapshot.resource);
-      if (before !== snapshot.version) {
-        send({ kind: 'catalogue', version: snapshot.version, json: snapshot.json });
-        known.set(snapshot.resource, snapshot.version);
-        if (before !== undefined && ![...known.values()].includes(before)) send({ kind: 'forget', version: before });
-      }
-      const id = next;
-      next += 1;
-      return new Promise((resolve, reject) => {
-        const timer = setTimeout(() => {
-          if (worker === on) fail('the statement takes too long to parse');
-        }, timeoutMs);
-        timer.unref();
-        waiting.set(id, { resolve, reject, timer });
-        send({ kind: 'analyse', id, text, catalogue: snapshot.version, names, prepared });
-      });
-    },
+    analyse: (...ask) =>
+      new Promise((resolve, reject) => {
+        const id = next;
+        next += 1;
+        post(id, ask);
+        waiting.set(id, { ask, resolve, reject, tries: 0 });
+        if (waiting.size === 1) watch();
+      }),
     async [Symbol.asyncDispose]() {
-      const running = worker;
-      fail('the gateway is stopping');
+      clearTimeout(timer);
+      const running = abandon();
+      for (const { reject } of waiting.values()) reject(new Error('the gateway is stopping'));
+      waiting.clear();
       await running?.terminate();
     },
   };
