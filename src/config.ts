@@ -4,10 +4,10 @@
  * key it came from, everything at once. `process.env` is read here and nowhere else.
  */
 import { readFileSync } from 'node:fs';
-import { isIP } from 'node:net';
 import { dirname, resolve } from 'node:path';
 import { Secret } from '#core/secret.ts';
 import { isHost, isLoopback, isNetwork, parseAddress, type Address } from '#policy/address.ts';
+import { readPublicUrl } from '#policy/public-url.ts';
 import {
   accessRequestVersions,
   logLevels,
@@ -302,28 +302,7 @@ export function publicOrigin(
   return { origin: `${publicUrl.scheme}://localhost${port}`, rpId: 'localhost' };
 }
 
-type Refused = { readonly refused: string; readonly help?: string };
-
 /** WebAuthn: the page must be a secure context and the relying party's id a domain, never an address. */
-function readPublicUrl(text: string): { readonly origin: string; readonly rpId: string } | Refused {
-  const url = URL.parse(text);
-  const help = 'for example `https://sally.example.com`; for this machine alone, `http://localhost:7700`';
-  if (url === null) return { refused: `\`${text}\` is not a URL`, help };
-  if (url.username !== '' || url.password !== '') return { refused: 'it must not contain a user name or a password' };
-  if (url.pathname !== '/' || url.search !== '' || url.hash !== '')
-    return { refused: `\`${text}\` has more than a scheme, a host and a port`, help };
-  const host = url.hostname;
-  if (isIP(host.replace(/^\[(.*)\]$/, '$1')) !== 0)
-    return { refused: `\`${host}\` is an address, and passkeys need a name`, help };
-  if (!isHost(host)) return { refused: `\`${host}\` is not a host name`, help };
-  if (url.protocol !== 'https:' && !(url.protocol === 'http:' && host === 'localhost'))
-    return {
-      refused: `\`${text}\` must begin with \`https://\``,
-      help: 'browsers allow passkeys over http on `localhost` only',
-    };
-  return { origin: url.origin, rpId: host };
-}
-
 function readTruth(text: string): boolean | undefined {
   if (text === 'true' || text === '1') return true;
   return text === 'false' || text === '0' ? false : undefined;

@@ -9,6 +9,7 @@ import { applyFirstConfiguration } from '#app/apply-first-configuration.ts';
 import { changesChannel, createChanges, parseChange } from '#app/changes.ts';
 import { createContentKeys } from '#app/content-keys.ts';
 import type { AppContext } from '#app/context.ts';
+import { rejudgeHolds } from '#app/settle-hold.ts';
 import { ensureBootstrap } from '#app/ensure-bootstrap.ts';
 import { loadConfiguration, newestConfiguration } from '#app/load-configuration.ts';
 import { noteStart, noteStop } from '#app/note-system.ts';
@@ -180,7 +181,10 @@ export async function startSally(config: ServerConfig, options: StartOptions): P
     const follow = (): Promise<void> => {
       // Who acts on a new configuration hears of it when it answers, not before.
       following = following.then(reload).then(
-        () => changes.tell({ kind: 'configuration_loaded', version: policy.version }),
+        async () => {
+          changes.tell({ kind: 'configuration_loaded', version: policy.version });
+          await rejudgeHolds(app);
+        },
         (error: unknown) => log.error({ err: error }, 'the configuration can’t be loaded'),
       );
       return following;

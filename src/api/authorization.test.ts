@@ -14,7 +14,7 @@ import { openSession } from '#app/open-session.ts';
 import { sequenceLog } from '#app/sequence-log.ts';
 import { endpoints, type EndpointName } from '#contract/endpoints.ts';
 import { encodeBase64Url } from '#core/base64.ts';
-import type { GrantId, PlanId, RequestId, RoleName } from '#core/ids.ts';
+import type { GrantId, PlanId, RequestId, RoleName, SessionId } from '#core/ids.ts';
 import { newId } from '#core/ids.ts';
 import type { Principal } from '#core/principal.ts';
 import { seconds } from '#core/instant.ts';
@@ -22,6 +22,7 @@ import { proofOptions } from '#identity/passkeys.ts';
 import { newToken } from '#identity/tokens.ts';
 import { exampleConfiguration } from '#test/support/policy.ts';
 import type { TestPerson } from '#test/support/app.ts';
+import { holdRow } from '#test/support/holds.ts';
 
 const golden = new URL('../../test/golden/api-authorization.txt', import.meta.url);
 const update = process.env['SALLY_UPDATE_GOLDEN'] === '1';
@@ -42,6 +43,8 @@ type World = {
   readonly activeGrant: () => Promise<GrantId>;
   /** Ada's, with an open session's row that nobody else wrote. */
   readonly session: () => Promise<string>;
+  /** Of a statement of Ada's, to be approved by the dba group and reasoned. */
+  readonly hold: () => Promise<string>;
   /** Of an activation by Ada, with her assertion. */
   readonly proof: () => Promise<{ readonly id: string; readonly assertion: unknown }>;
   readonly entry: () => Promise<string>;
@@ -118,6 +121,21 @@ const probes: { readonly [K in EndpointName]: Readonly<Record<string, Probe>> } 
     "under ada's": async (w) => ({ params: { id: await w.activeGrant() } }),
     "under ada's, not activated": async (w) => ({ params: { id: await w.approvedGrant() } }),
   },
+  listCovers: one("under ada's", async (w) => ({ params: { id: await w.activeGrant() } })),
+  endCover: one('no such cover', (w) => ({ params: { id: madeUp(w, 'cover') }, body: {} })),
+  listHolds: {
+    mine: () => ({ query: { box: 'mine' } }),
+    inbox: () => ({ query: { box: 'inbox' } }),
+    all: () => ({ query: { box: 'all' } }),
+  },
+  getHold: {
+    "ada's": async (w) => ({ params: { id: await w.hold() } }),
+    'no such hold': (w) => ({ params: { id: madeUp(w, 'hold') } }),
+  },
+  denyHold: one("ada's", async (w) => ({ params: { id: await w.hold() }, body: { word: 'no' } })),
+  withdrawHold: one("ada's", async (w) => ({ params: { id: await w.hold() } })),
+  giveReason: one("ada's", async (w) => ({ params: { id: await w.hold() }, body: { reason: 'the matrix' } })),
+  getDenial: one('no such denial', (w) => ({ params: { id: madeUp(w, 'denial') } })),
   listSessions: { mine: () => ({ query: { scope: 'mine' } }), all: () => ({ query: { scope: 'all' } }) },
   getSession: {
     "ada's": async (w) => ({ params: { id: await w.session() } }),
@@ -278,6 +296,18 @@ async function populate(api: TestApi) {
       if (known !== undefined) return known.id;
       return await openSessionRow(api, ada, await world.activeGrant());
     },
+    hold: async () => {
+      const grant = await world.activeGrant();
+      const open = await ctx.db
+        .selectFrom('session')
+        .select('id')
+        .where('access_grant', '=', grant)
+        .where('ended_at', 'is', null)
+        .executeTakeFirst();
+      const session = (open?.id ?? (await openSessionRow(api, ada, grant))) as SessionId;
+      const live = await ctx.db.selectFrom('hold').select('id').where('state', '=', 'waiting').executeTakeFirst();
+      return live?.id ?? (await holdRow(api, ada, grant, session));
+    },
     proof: async () => {
       const by = await caller(ada);
       const offer = valueOf(
@@ -348,7 +378,7 @@ async function openSessionRow(api: TestApi, owner: TestPerson, grant: GrantId): 
   return answer.session.id;
 }
 
-const madeUp = (w: World, kind: 'request' | 'grant' | 'session' | 'principal') =>
+const madeUp = (w: World, kind: 'request' | 'grant' | 'session' | 'principal' | 'hold' | 'cover' | 'denial') =>
   newId(kind, { now: w.api.clock.now(), random: w.api.ctx.random });
 
 function changedConfiguration() {

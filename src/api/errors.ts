@@ -6,6 +6,8 @@ export type ApiRefusal = {
   readonly message: string;
   readonly hint?: string | undefined;
   readonly field?: string | undefined;
+  /** Of `approval_needed`: where it waits. */
+  readonly hold?: { readonly id: string; readonly url: string } | undefined;
   readonly headers?: Readonly<Record<string, string>>;
 };
 
@@ -27,9 +29,15 @@ export function refuse(
 }
 
 export function errorAnswer(refusal: ApiRefusal): Response {
-  const { code, message, hint, field } = refusal;
+  const { code, message, hint, field, hold } = refusal;
   const body: ErrorBody = {
-    error: { code, message, ...(hint === undefined ? {} : { hint }), ...(field === undefined ? {} : { field }) },
+    error: {
+      code,
+      message,
+      ...(hint === undefined ? {} : { hint }),
+      ...(field === undefined ? {} : { field }),
+      ...(hold === undefined ? {} : { hold: hold.id, url: hold.url }),
+    },
   };
   return new Response(JSON.stringify(body), {
     status: errorStatus[code],

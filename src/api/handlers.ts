@@ -3,6 +3,7 @@ import { about } from './about.ts';
 import { configurationHandlers } from './configuration.ts';
 import { grantHandlers } from './grants.ts';
 import type { Handlers } from './handler.ts';
+import { holdHandlers } from './holds.ts';
 import { logHandlers } from './log.ts';
 import { peopleHandlers } from './people.ts';
 import { proofHandlers } from './proofs.ts';
@@ -16,6 +17,7 @@ export const handlers: Handlers = {
   ...proofHandlers,
   ...requestHandlers,
   ...grantHandlers,
+  ...holdHandlers,
   ...sessionHandlers,
   ...logHandlers,
   ...peopleHandlers,

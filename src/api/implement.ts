@@ -250,13 +250,14 @@ function contentTypeOf(endpoint: Endpoint): string {
 }
 
 function refusalOf(refused: Refused, caller: Caller | undefined): ApiRefusal {
-  const { because, message, hint } = refused;
+  const { because, message, hint, hold } = refused;
   // A wait outlived the sign-in: a page is told what it would be told at the next request.
   if (because === 'invalid_token' && caller?.session.kind === 'web') return { code: 'not_signed_in', message, hint };
   return {
     code: because,
     message,
     hint,
+    ...(hold === undefined ? {} : { hold }),
     ...(because === 'too_many_tries' ? { headers: { 'retry-after': '5' } } : {}),
   };
 }

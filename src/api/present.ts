@@ -2,6 +2,8 @@
 import { countAuthenticators, rightsOf, type ShownPrincipal } from '#app/read-principals.ts';
 import type { AppContext, Caller } from '#app/context.ts';
 import type { ShownConfiguration } from '#app/read-configuration.ts';
+import type { ShownDenial } from '#app/denials.ts';
+import type { ShownCover, ShownHold } from '#app/read-holds.ts';
 import type { ShownGrant } from '#app/read-grants.ts';
 import type { ShownEntry } from '#app/read-log.ts';
 import type { Plan } from '#app/read-plan.ts';
@@ -67,6 +69,7 @@ export function presentRequest(request: ShownRequest) {
     filedAt: formatInstant(request.filedAt),
     expiresAt: formatInstant(request.expiresAt),
     decidedAt: instantOrNull(request.decidedAt),
+    statement: request.statement ?? null,
     approvals: request.approvals.map(({ by, at, proof }) => ({ by: ref(by), at: formatInstant(at), proof })),
     approvalsNeeded: request.approvalsNeeded,
     approverGroups: request.approverGroups,
@@ -99,7 +102,100 @@ export function presentGrant(grant: ShownGrant) {
     how: grant.how ?? null,
     endedBy: grant.endedBy === undefined ? null : ref(grant.endedBy),
     openSessions: grant.openSessions,
+    once: grant.once,
     you: grant.you,
+  };
+}
+
+export function presentHold(hold: ShownHold) {
+  const { what, grant, preview } = hold;
+  const isStatement = what.kind === 'statement';
+  const text = isStatement ? what.text.replaceAll(/\s+/g, ' ').trim() : (what.words[0] ?? what.purpose);
+  return {
+    id: hold.id,
+    subject: what.kind,
+    state: hold.state,
+    requester: ref(hold.requester),
+    actsFor: hold.actsFor.map(ref),
+    resource: hold.resource ?? null,
+    role: hold.role ?? null,
+    grant:
+      grant === undefined
+        ? null
+        : { id: grant.id, reason: grant.reason, ticket: grant.ticket ?? null, endsAt: instantOrNull(grant.endsAt) },
+    session: hold.session ?? null,
+    title: text.length > 120 ? `${text.slice(0, 119)}…` : text,
+    text: isStatement ? what.text : null,
+    parameters: isStatement ? what.parameters : [],
+    words: isStatement ? [] : what.words,
+    needs: isStatement ? what.needs : [],
+    tables: isStatement ? what.tables : [],
+    inTransaction: isStatement && what.inTransaction,
+    preview:
+      preview === undefined
+        ? null
+        : {
+            rows: preview.rows,
+            tag: preview.tag,
+            columns: preview.columns,
+            before: preview.before,
+            after: preview.after,
+          },
+    cures: hold.cures.map(({ kind, words, policy, isMet }) => ({ kind, words, policy, done: isMet })),
+    covers: isStatement ? what.covers : [],
+    signatures: hold.signatures.map((one) => ({
+      by: ref(one.by),
+      kind: one.kind,
+      at: formatInstant(one.at),
+      rowsAtMost: one.rowsAtMost ?? null,
+      validSeconds: one.validSeconds ?? null,
+    })),
+    reason: hold.reason ?? null,
+    askedBy: hold.askedBy.map((policy) => ({ policy })),
+    openedAt: formatInstant(hold.openedAt),
+    expiresAt: formatInstant(hold.expiresAt),
+    settled:
+      hold.settledAt === undefined
+        ? null
+        : {
+            at: formatInstant(hold.settledAt),
+            by: hold.settledBy === undefined ? null : ref(hold.settledBy),
+            word: hold.word ?? null,
+          },
+    earlier: hold.earlier.map(({ at, summary }) => ({ at: formatInstant(at), summary })),
+    you: { ...hold.you, because: hold.you.because ?? null },
+  };
+}
+
+export function presentCover(cover: ShownCover) {
+  return {
+    id: cover.id,
+    hold: cover.hold,
+    policy: cover.policy,
+    kind: cover.kind,
+    over: cover.over,
+    tables: cover.tables,
+    clientAddress: cover.clientAddress,
+    createdAt: formatInstant(cover.createdAt),
+    expiresAt: formatInstant(cover.expiresAt),
+    uses: cover.uses,
+    endedAt: instantOrNull(cover.endedAt),
+  };
+}
+
+export function presentDenial(denial: ShownDenial) {
+  return {
+    id: denial.id,
+    at: formatInstant(denial.at),
+    principal: ref(denial.principal),
+    session: denial.session,
+    grant: denial.grant,
+    role: denial.role,
+    resource: denial.resource,
+    text: denial.text,
+    parameters: denial.parameters,
+    digest: denial.digest ?? null,
+    roles: denial.roles,
   };
 }
 

@@ -2,6 +2,7 @@
 import type { AppContext, Caller } from '#app/context.ts';
 import { offerProof, type Offer, type ProofAsk } from '#app/offer-proof.ts';
 import { readGrant } from '#app/read-grants.ts';
+import { readHold } from '#app/read-holds.ts';
 import { readPrincipal } from '#app/read-principals.ts';
 import { readRequest } from '#app/read-requests.ts';
 import { useProof, type Done } from '#app/use-proof.ts';
@@ -10,7 +11,7 @@ import type { ProofId } from '#core/ids.ts';
 import { describeProof } from '#core/proof.ts';
 import { proofOptions, type Transport } from '#identity/passkeys.ts';
 import { map, type Handlers } from './handler.ts';
-import { presentGrant, presentLink, presentPrincipal, presentRequest } from './present.ts';
+import { presentGrant, presentHold, presentLink, presentPrincipal, presentRequest } from './present.ts';
 
 export const proofHandlers: Pick<Handlers, 'offerProof' | 'useProof'> = {
   // The contract's schemas have checked the form of ids and names; `as` says so to the compiler.
@@ -67,6 +68,13 @@ async function presentDone(app: AppContext, caller: Caller, done: Done) {
       }));
     case 'change_configuration':
       return { kind: 'done' as const, value: { purpose: done.purpose, plan: done.plan, version: done.version } };
+    case 'do_action':
+    case 'approve_action':
+    case 'approve_act':
+      return map(await readHold(app, caller, done.hold), (hold) => ({
+        purpose: done.purpose,
+        hold: presentHold(hold),
+      }));
     default:
       return done satisfies never;
   }

@@ -5,7 +5,7 @@ import { fileRequest } from '#app/file-request.ts';
 import { readRequest, readRequests } from '#app/read-requests.ts';
 import { readRoles } from '#app/read-roles.ts';
 import { withdrawRequest } from '#app/withdraw-request.ts';
-import type { RequestId, RoleName } from '#core/ids.ts';
+import type { DenialId, RequestId, RoleName } from '#core/ids.ts';
 import { parseInstant, seconds } from '#core/instant.ts';
 import { map, type Handlers } from './handler.ts';
 import { presentPage, presentRequest, presentRole } from './present.ts';
@@ -30,6 +30,8 @@ export const requestHandlers: Pick<Handlers, Names> = {
         reason: body.reason,
         ticket: body.ticket,
         startsAt: parseInstant(body.startsAt),
+        denial: body.denial as DenialId | undefined,
+        once: body.once,
       }),
     ),
 

@@ -6,6 +6,7 @@ import type { Secret } from '#core/secret.ts';
 import { newToken } from '#identity/tokens.ts';
 import type { Transaction } from '#store/database.ts';
 import type { AppContext } from './context.ts';
+import { cureBySignIn } from './settle-hold.ts';
 import { writeEntry } from './write-entry.ts';
 
 export async function startWebSession(
@@ -26,6 +27,7 @@ export async function startWebSession(
       last_seen_at: now,
       proven_at: now,
       ended_at: null,
+      authenticator: from.authenticator,
     })
     .execute();
   await writeEntry(ctx, trx, {
@@ -35,5 +37,6 @@ export async function startWebSession(
     public: { at: 'console' },
     content: { handle: from.principal.handle, address: from.address },
   });
+  await cureBySignIn(ctx, trx, from.principal.id);
   return { token, sessionId: id };
 }

@@ -5,6 +5,7 @@ import type { GrantId } from '#core/ids.ts';
 import { formatInstant } from '#core/instant.ts';
 import type { Transaction } from '#store/database.ts';
 import { at } from '#store/database.ts';
+import { callerCircumstances, readGrantRef } from './_circumstances.ts';
 import { lockGrant } from './_rows.ts';
 import { notify } from './changes.ts';
 import { done, notFound, refused, type AppContext, type Caller, type Outcome, type Refused } from './context.ts';
@@ -24,10 +25,10 @@ export async function activateGrant(
   const outcome = activate(grant, caller.principal.id, now);
   if (outcome.kind === 'refused') return activationRefusal(outcome.because, grant);
   const decision = ctx.policy.decide({
+    ...(await callerCircumstances(ctx, trx, caller)),
     action: 'activate_grant',
     principal: caller.principal,
-    now,
-    grant: { id: grant.id, principal: grant.principal, role: grant.role },
+    grant: await readGrantRef(trx, grant),
   });
   if (decision.kind !== 'allow') return refused('forbidden', `activate grant \`${id}\`: policy refuses it now`);
   const entry = await writeEntry(ctx, trx, {

@@ -8,6 +8,7 @@ import { notify } from './changes.ts';
 import { done, notFound, refused, type AppContext, type Caller, type Outcome } from './context.ts';
 import { endGrantIn } from './end-grant.ts';
 import type { Evidence } from './evidence.ts';
+import { endHoldsOf } from './settle-hold.ts';
 import { writeEntry } from './write-entry.ts';
 
 export async function changePrincipal(
@@ -72,6 +73,7 @@ export async function changePrincipal(
       .where('principal', '=', subject.id)
       .where('used_at', 'is', null)
       .execute();
+    await endHoldsOf(ctx, trx, { requester: subject.id }, 'the account was suspended');
   }
   // INVARIANT 4: what the new state no longer allows ends now, not at its time.
   const grants = await trx

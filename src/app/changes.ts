@@ -3,7 +3,8 @@
  * `notify` inside the transaction that makes it, so it is heard after the commit, by every process, and never before.
  * It is a hint only: whoever hears one reads the state afresh, and reads it from time to time in any case.
  */
-import type { GrantId, PlanId, PrincipalId, RequestId, SessionId } from '#core/ids.ts';
+import type { GrantId, HoldId, PlanId, PrincipalId, RequestId, SessionId } from '#core/ids.ts';
+import type { HoldState } from '#core/hold.ts';
 import type { GrantEnd } from '#core/grant.ts';
 import { sql } from 'kysely';
 import type { Transaction } from '#store/database.ts';
@@ -13,7 +14,15 @@ export type Change =
   | { readonly kind: 'grant'; readonly grant: GrantId }
   | { readonly kind: 'grant_ended'; readonly grant: GrantId; readonly how: GrantEnd; readonly word?: string }
   | { readonly kind: 'principal'; readonly principal: PrincipalId; readonly state: string }
-  | { readonly kind: 'session_ended'; readonly session: SessionId; readonly word: string }
+  | { readonly kind: 'session_ended'; readonly session: SessionId; readonly word: string; readonly cuts?: true }
+  /** Opened, signed, previewed or settled. */
+  | {
+      readonly kind: 'hold';
+      readonly hold: HoldId;
+      readonly state: HoldState;
+      readonly session?: SessionId;
+      readonly word?: string;
+    }
   | { readonly kind: 'configuration'; readonly version: string }
   | { readonly kind: 'plan'; readonly plan: PlanId }
   /** Told within a process, once its policy engine answers by it. */

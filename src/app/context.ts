@@ -72,6 +72,7 @@ export type RefusalCode =
   | 'not_found'
   | 'forbidden'
   | 'own_request'
+  | 'approval_needed'
   | 'proof_refused'
   | 'already_decided'
   | 'already_approved_by_you'
@@ -91,6 +92,8 @@ export type Refused = {
   readonly because: RefusalCode;
   readonly message: string;
   readonly hint?: string;
+  /** Of `approval_needed`: where it waits. */
+  readonly hold?: { readonly id: string; readonly url: string };
 };
 export type Outcome<T> = { readonly kind: 'done'; readonly value: T } | Refused;
 

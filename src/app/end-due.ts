@@ -9,6 +9,7 @@ import { lockRequest } from './_rows.ts';
 import { notify } from './changes.ts';
 import type { AppContext } from './context.ts';
 import { endGrantIn } from './end-grant.ts';
+import { expireHolds } from './settle-hold.ts';
 import { writeEntry } from './write-entry.ts';
 
 const batch = 100;
@@ -60,10 +61,17 @@ export async function endDue(ctx: AppContext): Promise<Instant | undefined> {
         .skipLocked()
         .execute();
       for (const { id } of grants) await endGrantIn(ctx, trx, { grant: id, how: 'expired', who: undefined });
-      return requests.length + grants.length;
+      const holds = await expireHolds(ctx, trx, batch);
+      return Math.max(requests.length, grants.length, holds);
     });
     if (ended < batch) break;
   }
+  const held = await ctx.db
+    .selectFrom('hold')
+    .select('expires_at as due')
+    .where('state', 'in', ['waiting', 'cured'])
+    .orderBy('expires_at')
+    .executeTakeFirst();
   const next = await Promise.all([
     ctx.db
       .selectFrom('access_request')
@@ -84,6 +92,6 @@ export async function endDue(ctx: AppContext): Promise<Instant | undefined> {
       .orderBy('activate_by')
       .executeTakeFirst(),
   ]);
-  const dues = next.flatMap((row) => (row === undefined || row.due === null ? [] : [row.due]));
+  const dues = [...next, held].flatMap((row) => (row === undefined || row.due === null ? [] : [row.due]));
   return dues.length === 0 ? undefined : (Math.min(...dues) as Instant);
 }

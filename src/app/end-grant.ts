@@ -6,6 +6,8 @@ import { transaction, type Transaction } from '#store/database.ts';
 import { lockGrant } from './_rows.ts';
 import { notify } from './changes.ts';
 import { done, notFound, refused, type AppContext, type Caller, type Outcome } from './context.ts';
+import { endCovers } from './covers.ts';
+import { endHoldsOf } from './settle-hold.ts';
 import { writeEntry } from './write-entry.ts';
 
 export async function endGrant(
@@ -70,6 +72,8 @@ export async function endGrantIn(
   const named = by.handle === undefined || by.how === 'handed_back' ? '' : `by ${by.handle}`;
   const said = by.word ?? '';
   const word = named === '' ? (said === '' ? '' : `(${said})`) : said === '' ? named : `${named}: ${said}`;
+  await endHoldsOf(ctx, trx, { grant: ended.id }, 'its grant has ended');
+  await endCovers(ctx, trx, { grant: ended.id }, { who: by.who, word: 'its grant has ended' });
   await notify(trx, { kind: 'grant_ended', grant: ended.id, how: ended.how, ...(word === '' ? {} : { word }) });
   return ended;
 }

@@ -8,6 +8,7 @@ import type { Instant } from '#core/instant.ts';
 import { transaction } from '#store/database.ts';
 import type { AppContext } from './context.ts';
 import { endSessions } from './_end-sessions.ts';
+import { endHoldsOf } from './settle-hold.ts';
 import { writeEntries, type EntryDraft } from './write-entry.ts';
 
 /** Call it when the journal that the sessions wrote to has been taken in. Answers how many. */
@@ -58,6 +59,8 @@ export async function endOrphanedSessions(
         return { session: id, at, how: 'gateway_died', word, statements: undefined, entry };
       }),
     );
+    const sessions = rows.map(({ id }) => id);
+    await endHoldsOf(ctx, trx, { sessions }, 'its session has ended');
     return rows.length;
   });
 }

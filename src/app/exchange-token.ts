@@ -90,6 +90,11 @@ async function redeem(
   const principal = await lockPrincipal(trx, row.principal);
   if (principal?.state !== 'active') return failed(oauthError('invalid_grant'));
   await trx.updateTable('authorization_code').set({ used_at: now }).where('code_hash', '=', request.code).execute();
+  await trx
+    .insertInto('device')
+    .values({ principal: principal.id, jkt, first_seen_at: now })
+    .onConflict((conflict) => conflict.doNothing())
+    .execute();
   const pair = issueTokens({ signInAt: now, now, random: ctx.random });
   const id = newId('token', { now, random: ctx.random });
   await trx

@@ -1,10 +1,20 @@
 /** Asks for a role. Nothing is given by asking: the request waits for the people whom policy lets approve it. */
-import { newId, parseId, type EntryId, type PrincipalId, type RequestId, type RoleName } from '#core/ids.ts';
+import {
+  newId,
+  parseId,
+  resourceOf,
+  type DenialId,
+  type EntryId,
+  type PrincipalId,
+  type RequestId,
+  type RoleName,
+} from '#core/ids.ts';
 import { after, before, days, formatDuration, hours, minutes, type Duration, type Instant } from '#core/instant.ts';
 import { expiryOf } from '#core/request.ts';
 import { sql } from 'kysely';
 import { parseEntry } from '#log/entry.ts';
 import { at, transaction, type Db, type Transaction } from '#store/database.ts';
+import { callerCircumstances } from './_circumstances.ts';
 import { notify } from './changes.ts';
 import { done, notFound, refused, type AppContext, type Caller, type Outcome } from './context.ts';
 import { writeEntry } from './write-entry.ts';
@@ -17,6 +27,9 @@ export type Ask = {
   readonly startsAt: Instant | undefined;
   /** The denied evaluation that it follows from (AuthZEN), and what tells a repetition from another request. */
   readonly from?: { readonly evaluation: EntryId; readonly repetition?: Repetition };
+  /** The refused statement that it is about; with `once` for that statement only. */
+  readonly denial?: DenialId | undefined;
+  readonly once?: boolean | undefined;
 };
 
 export type Repetition = {
@@ -37,11 +50,12 @@ export async function fileRequest(ctx: AppContext, caller: Caller, ask: Ask): Pr
     .flatMap((resource) => resource.roles)
     .find((r) => r.name === ask.role);
   const decision = ctx.policy.decide({
+    ...(await callerCircumstances(ctx, ctx.db, caller)),
     action: 'request_role',
     principal: caller.principal,
     role: ask.role,
     duration: ask.duration,
-    now,
+    ...(ask.ticket === undefined ? {} : { ticket: ask.ticket }),
     ...(ask.startsAt === undefined ? {} : { startsAt: ask.startsAt }),
   });
   if (role === undefined || decision.kind !== 'allow') {
@@ -64,6 +78,25 @@ export async function fileRequest(ctx: AppContext, caller: Caller, ask: Ask): Pr
   }
   if (ask.startsAt !== undefined && (ask.startsAt < now - minutes(1) || ask.startsAt > after(now, latestStart)))
     return refused('invalid_input', 'ask for access: the start is not within the next 30 days');
+  // One's own denials only, looked up by (owner, id), and on the resource that it happened on.
+  const denial =
+    ask.denial === undefined
+      ? undefined
+      : await ctx.db
+          .selectFrom('denial')
+          .selectAll()
+          .where('id', '=', ask.denial)
+          .where('principal', '=', caller.principal.id)
+          .executeTakeFirst();
+  if (ask.denial !== undefined && denial === undefined) return notFound('denial', ask.denial);
+  if (denial !== undefined && resourceOf(denial.role) !== role.resource)
+    return refused('invalid_input', `ask for access: the statement was refused on \`${resourceOf(denial.role)}\``);
+  if (ask.once === true && (denial === undefined || denial.digest === null))
+    return refused(
+      'invalid_input',
+      'ask for access for one statement: it takes one that was refused and is known whole',
+      'ask for the role without --once',
+    );
   const id = newId('request', { now, random: ctx.random });
   return await transaction(ctx.db, async (trx) => {
     // One at a time for a person, or two at once would both see room for one more.
@@ -112,6 +145,7 @@ export async function fileRequest(ctx: AppContext, caller: Caller, ask: Ask): Pr
         seconds: ask.duration / 1000,
         approvalsNeeded: role.approvers.count,
         ...(from?.repetition === undefined ? {} : { bodyHash: from.repetition.body }),
+        ...(denial === undefined ? {} : { denial: denial.id, digest: denial.digest, once: ask.once === true }),
         policies: [...decision.policies],
         policyVersion: decision.version,
       },
@@ -119,6 +153,7 @@ export async function fileRequest(ctx: AppContext, caller: Caller, ask: Ask): Pr
         requester: caller.principal.handle,
         reason: ask.reason,
         ...(ask.ticket === undefined ? {} : { ticket: ask.ticket }),
+        ...(denial === undefined ? {} : { statement: denial.held.text }),
         address: caller.address,
       },
     });
@@ -135,6 +170,8 @@ export async function fileRequest(ctx: AppContext, caller: Caller, ask: Ask): Pr
         filed_at: at(now),
         expires_at: at(expiryOf(now)),
         approvals_needed: role.approvers.count,
+        denial: denial?.id ?? null,
+        once: ask.once === true,
         state: 'pending',
         decided_at: null,
         denied_by: null,

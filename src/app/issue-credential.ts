@@ -1,10 +1,11 @@
 /** A login name and password for the gateway. They belong to one grant, live no longer than it, and are shown once. */
-import { newId, resourceOf, type GrantId, type Random } from '#core/ids.ts';
+import { newId, resourceOf, type AuthenticatorId, type GrantId, type Random, type TokenId } from '#core/ids.ts';
 import { isLive } from '#core/grant.ts';
 import type { Instant } from '#core/instant.ts';
 import { encodeBase64Url } from '#core/base64.ts';
 import { Secret } from '#core/secret.ts';
-import { transaction } from '#store/database.ts';
+import { transaction, type Transaction } from '#store/database.ts';
+import { callerCircumstances, readGrantRef } from './_circumstances.ts';
 import { lockGrant } from './_rows.ts';
 import { done, notFound, refused, type AppContext, type Caller, type Outcome } from './context.ts';
 import { writeEntry } from './write-entry.ts';
@@ -38,10 +39,10 @@ export async function issueCredential(ctx: AppContext, caller: Caller, id: Grant
         `ask again with \`sally request ${grant.role}\``,
       );
     const decision = ctx.policy.decide({
+      ...(await callerCircumstances(ctx, trx, caller, { activation: true })),
       action: 'connect',
       principal: caller.principal,
-      now,
-      grant: { id: grant.id, principal: grant.principal, role: grant.role },
+      grant: await readGrantRef(trx, grant),
       client: { address: caller.address, tls: true },
     });
     if (decision.kind !== 'allow') return refused('forbidden', `connect under grant \`${id}\`: policy refuses it now`);
@@ -77,11 +78,27 @@ export async function issueCredential(ctx: AppContext, caller: Caller, id: Grant
         user_name: user,
         verifier: ctx.scramVerifier(password),
         created_at: now,
+        issued_from: caller.session.id as TokenId,
+        ...(await keyBehind(trx, caller)),
         entry,
       })
       .execute();
     return done({ grant: id, user, password, database: resource.database, expiresAt: grant.endsAt });
   });
+}
+
+/** The key that the caller signed in with: what policy may know of the device behind a connection. */
+async function keyBehind(
+  trx: Transaction,
+  { session }: Caller,
+): Promise<{ readonly jkt: string | null; readonly authenticator: AuthenticatorId | null }> {
+  const id = session.id as TokenId;
+  if (session.kind === 'cli') {
+    const row = await trx.selectFrom('machine_token').select('dpop_jkt').where('id', '=', id).executeTakeFirst();
+    return { jkt: row?.dpop_jkt ?? null, authenticator: null };
+  }
+  const row = await trx.selectFrom('web_session').select('authenticator').where('id', '=', id).executeTakeFirst();
+  return { jkt: null, authenticator: row?.authenticator ?? null };
 }
 
 const alphabet = '0123456789abcdefghjkmnpqrstvwxyz';

@@ -6,6 +6,7 @@ import { isLive } from '#core/grant.ts';
 import type { GrantId, SessionId } from '#core/ids.ts';
 import type { Instant } from '#core/instant.ts';
 import type { Role } from '#core/role.ts';
+import { credentialCircumstances, readGrantRef } from './_circumstances.ts';
 import { grantOf, principalOf } from './_rows.ts';
 import type { AppContext } from './context.ts';
 
@@ -19,7 +20,7 @@ export async function liveSessions(
     .selectFrom('session')
     .innerJoin('access_grant', 'access_grant.id', 'session.access_grant')
     .selectAll('access_grant')
-    .select(['session.id as session', 'session.client_address'])
+    .select(['session.id as session', 'session.client_address', 'session.tls', 'session.credential'])
     .where('session.id', 'in', ids)
     .where('session.ended_at', 'is', null)
     .execute();
@@ -36,25 +37,28 @@ export async function liveSessions(
   const principals = new Map(people.map((one) => [one.id, one]));
   // Thousands of sessions come from few grants and addresses: each of these is judged once.
   const judged = new Map<string, boolean>();
-  return rows.flatMap((row) => {
+  const live: { readonly session: SessionId; readonly deadline: Instant; readonly role: Role }[] = [];
+  for (const row of rows) {
     const grant = grantOf(row);
     const person = principals.get(row.principal);
     const role = roles.get(row.role);
-    if (person === undefined || role === undefined || !isLive(grant, now)) return [];
-    const key = `${grant.id} ${row.client_address}`;
+    if (person === undefined || role === undefined || !isLive(grant, now)) continue;
+    const key = `${grant.id} ${row.client_address} ${row.credential}`;
     const mayGoOn =
       judged.get(key) ??
       ctx.policy.decide({
+        ...(await credentialCircumstances(ctx.db, row.credential, row.principal, now)),
         action: 'connect',
         principal: principalOf(person),
-        now,
-        grant: { id: grant.id, principal: grant.principal, role: grant.role },
-        // How it is encrypted can't change on the way, and was judged when it was opened.
-        client: { address: row.client_address, tls: true },
+        grant: await readGrantRef(ctx.db, grant),
+        client: { address: row.client_address, tls: row.tls },
+        // The sign-in was as fresh as it had to be when the session was opened.
+        cured: { activation: true, freshSignIn: true },
       }).kind === 'allow';
     judged.set(key, mayGoOn);
-    return mayGoOn ? [{ session: row.session, deadline: grant.endsAt, role }] : [];
-  });
+    if (mayGoOn) live.push({ session: row.session, deadline: grant.endsAt, role });
+  }
+  return live;
 }
 
 /** Of the given grants those that we know, and whether they are over, by record or by time. */

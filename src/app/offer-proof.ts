@@ -2,7 +2,7 @@
  * Offers the content of an act to be signed. The server chooses the purpose and writes the object from what it knows;
  * the caller names only what to act on. Everything is judged again when the proof is used.
  */
-import type { AuthenticatorId, GrantId, PlanId, PrincipalId, ProofId, RequestId } from '#core/ids.ts';
+import type { AuthenticatorId, GrantId, HoldId, PlanId, PrincipalId, ProofId, RequestId } from '#core/ids.ts';
 import { newId } from '#core/ids.ts';
 import { formatInstant, parseInstant } from '#core/instant.ts';
 import { activate } from '#core/grant.ts';
@@ -18,6 +18,7 @@ import { done, notFound, refused, type AppContext, type Caller, type Outcome } f
 import { taken } from './invite-principal.ts';
 import { permissionsInWords } from './permissions.ts';
 import { readPlan } from './read-plan.ts';
+import { approveActContent, approveActionContent, doActionContent, type Conditions } from './sign-hold.ts';
 
 export type ProofAsk =
   | { readonly purpose: 'approve_request'; readonly request: RequestId }
@@ -35,7 +36,9 @@ export type ProofAsk =
       readonly state: 'active' | 'suspended';
     }
   | { readonly purpose: 'enrol_authenticator'; readonly principal: PrincipalId }
-  | { readonly purpose: 'change_configuration'; readonly plan: PlanId };
+  | { readonly purpose: 'change_configuration'; readonly plan: PlanId }
+  | { readonly purpose: 'do_action' | 'approve_act'; readonly hold: HoldId }
+  | { readonly purpose: 'approve_action'; readonly hold: HoldId; readonly conditions?: Conditions };
 
 export type Offer = {
   readonly id: ProofId;
@@ -217,6 +220,12 @@ async function contentOf(ctx: AppContext, caller: Caller, ask: ProofAsk): Promis
         ],
       });
     }
+    case 'do_action':
+      return await doActionContent(ctx, caller, ask.hold);
+    case 'approve_action':
+      return await approveActionContent(ctx, caller, ask.hold, ask.conditions ?? {});
+    case 'approve_act':
+      return await approveActContent(ctx, caller, ask.hold);
     default:
       return ask satisfies never;
   }

@@ -2,6 +2,7 @@
 import { newId, resourceOf, type CredentialId } from '#core/ids.ts';
 import { authorizeSession, type AuthorizedSession } from '#core/session.ts';
 import { transaction, type Transaction } from '#store/database.ts';
+import { credentialCircumstances, readGrantRef } from './_circumstances.ts';
 import { grantOf, principalOf } from './_rows.ts';
 import type { AppContext } from './context.ts';
 import { writeEntry } from './write-entry.ts';
@@ -52,10 +53,10 @@ export async function openSession(ctx: AppContext, ask: SessionAsk): Promise<Ses
       );
     if (principal.state !== 'active') return await refuse('your account is suspended');
     const decision = ctx.policy.decide({
+      ...(await credentialCircumstances(trx, credential.id, principal.id, now)),
       action: 'connect',
       principal,
-      now,
-      grant: { id: grant.id, principal: grant.principal, role: grant.role },
+      grant: await readGrantRef(trx, grant),
       client: { address: ask.client.address, tls: ask.client.tls },
     });
     if (decision.kind !== 'allow') return await refuse(`policy refuses a connection under \`${grant.role}\` now`);
@@ -104,6 +105,7 @@ export async function openSession(ctx: AppContext, ask: SessionAsk): Promise<Ses
         role: grant.role,
         gateway: ask.gatewayId,
         client_address: ask.client.address,
+        tls: ask.client.tls,
         application: ask.client.applicationName ?? null,
         opened_at: now,
         ended_at: null,

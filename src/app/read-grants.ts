@@ -27,6 +27,7 @@ export type ShownGrant = {
   readonly how: GrantEnd | undefined;
   readonly endedBy: PrincipalRef | undefined;
   readonly openSessions: number;
+  readonly once: boolean;
   readonly you: { readonly mayActivate: boolean; readonly mayConnect: boolean; readonly mayEnd: boolean };
 };
 
@@ -135,6 +136,7 @@ async function show(ctx: AppContext, viewer: Principal, rows: readonly Row[]): P
       how: overAt === undefined ? (row.how ?? undefined) : 'expired',
       endedBy: row.ended_by === null ? undefined : handles(row.ended_by),
       openSessions: open.get(row.id) ?? 0,
+      once: row.only_digest !== null,
       you: {
         mayActivate: isOwner && waiting && now >= grant.notBefore,
         mayConnect: isOwner && live,

@@ -92,7 +92,7 @@ export async function readLog(ctx: AppContext, caller: Caller, ask: LogAsk): Pro
   if (ask.cursor !== undefined && /^\d{1,15}$/.test(ask.cursor))
     query = query.where('log_entry.seq', ask.order === 'newest' ? '<' : '>', Number(ask.cursor));
   const page = pageOf(await query.execute(), ask.limit, (row) => String(row.seq));
-  const items = await show(ctx, page.items);
+  const items = await showEntries(ctx, page.items);
   // What somebody else did to the reader is the reader's own to read.
   if (
     ask.scope === 'all' &&
@@ -121,7 +121,12 @@ export async function readEntry(
 }
 
 /** Once in five minutes for a person and a session: who follows the log would fill it with their own reading. */
-async function noteReading(ctx: AppContext, caller: Caller, ask: LogAsk, count: number): Promise<void> {
+export async function noteReading(
+  ctx: AppContext,
+  caller: Caller,
+  ask: Pick<LogAsk, 'scope' | 'session'>,
+  count: number,
+): Promise<void> {
   const what = { scope: ask.scope, ...(ask.session === undefined ? {} : { session: ask.session }) };
   const window = Math.floor(ctx.clock.now() / 300_000);
   const key = `log.read ${caller.principal.id} ${JSON.stringify(what)} ${window}`;
@@ -142,7 +147,8 @@ async function noteReading(ctx: AppContext, caller: Caller, ask: LogAsk, count: 
   });
 }
 
-async function show(ctx: AppContext, rows: readonly Row[]): Promise<readonly ShownEntry[]> {
+/** These rows as they are shown, in their order. Who may see them is the caller's to say. */
+export async function showEntries(ctx: AppContext, rows: readonly Row[]): Promise<readonly ShownEntry[]> {
   const opened: { row: Row; entry: Entry; content: Readonly<Record<string, Json>> | undefined }[] = [];
   const people = new Set<PrincipalId>();
   for (const row of rows) {

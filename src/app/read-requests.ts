@@ -1,5 +1,5 @@
 /** Requests as somebody may see them: their own, and those they may decide on. Administrators see all, as all is logged. */
-import type { GrantId, PrincipalId, ProofId, RequestId, RoleName } from '#core/ids.ts';
+import type { DenialId, GrantId, PrincipalId, ProofId, RequestId, RoleName } from '#core/ids.ts';
 import { resourceOf } from '#core/ids.ts';
 import type { Duration, Instant } from '#core/instant.ts';
 import type { Principal, PrincipalRef } from '#core/principal.ts';
@@ -25,6 +25,14 @@ export type ShownRequest = {
   readonly filedAt: Instant;
   readonly expiresAt: Instant;
   readonly decidedAt: Instant | undefined;
+  readonly statement:
+    | {
+        readonly denial: DenialId;
+        readonly text: string;
+        readonly parameters: readonly string[];
+        readonly once: boolean;
+      }
+    | undefined;
   readonly approvals: readonly { readonly by: PrincipalRef; readonly at: Instant; readonly proof: ProofId }[];
   readonly approvalsNeeded: number;
   readonly approverGroups: readonly string[];
@@ -134,6 +142,11 @@ async function show(ctx: AppContext, viewer: Principal, rows: readonly Row[]): P
     .select(['id', 'request'])
     .where('request', 'in', ids)
     .execute();
+  const denialIds = rows.flatMap((row) => (row.denial === null ? [] : [row.denial]));
+  const denials =
+    denialIds.length === 0
+      ? []
+      : await ctx.db.selectFrom('denial').select(['id', 'held']).where('id', 'in', denialIds).execute();
   const people = new Set<PrincipalId>();
   for (const row of rows) {
     people.add(row.requester);
@@ -157,6 +170,7 @@ async function show(ctx: AppContext, viewer: Principal, rows: readonly Row[]): P
       now,
     );
     const role = roles.get(row.role);
+    const denial = denials.find(({ id }) => id === row.denial);
     const judged = mayDecide(ctx, viewer, request, row.id);
     const because =
       judged.kind === 'refused'
@@ -183,6 +197,10 @@ async function show(ctx: AppContext, viewer: Principal, rows: readonly Row[]): P
       filedAt: row.filed_at,
       expiresAt: row.expires_at,
       decidedAt: request.state === 'pending' ? undefined : request.decidedAt,
+      statement:
+        denial === undefined
+          ? undefined
+          : { denial: denial.id, text: denial.held.text, parameters: denial.held.parameters, once: row.once },
       approvals: own.map((approval) => ({ by: handles(approval.approver), at: approval.at, proof: approval.proof })),
       approvalsNeeded: row.approvals_needed,
       approverGroups: role?.approvers.groups ?? [],

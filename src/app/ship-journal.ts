@@ -2,12 +2,14 @@
  * Takes a gateway's journal into the log, exactly once per (gateway, number): the number that is stored moves in the same
  * transaction as the entries. One record becomes one entry.
  */
-import type { GrantId, PrincipalId, SessionId } from '#core/ids.ts';
+import type { CoverId, DenialId, GrantId, HoldId, PrincipalId, RoleName, SessionId } from '#core/ids.ts';
 import type { Instant } from '#core/instant.ts';
 import type { Json } from '#core/jcs.ts';
-import { transaction } from '#store/database.ts';
+import { transaction, type Transaction } from '#store/database.ts';
 import type { AppContext } from './context.ts';
+import { endGrantIn } from './end-grant.ts';
 import { endSessions, type SessionEnd } from './_end-sessions.ts';
+import { endHoldsOf } from './settle-hold.ts';
 import { writeEntries, type EntryDraft } from './write-entry.ts';
 
 type On = {
@@ -31,6 +33,9 @@ export type JournalEvent =
       readonly text: Json;
       readonly parameters?: readonly Json[];
       readonly prepared?: readonly { readonly name: string; readonly text: Json }[];
+      readonly hold?: HoldId;
+      readonly cover?: CoverId;
+      readonly digest?: string;
       readonly policyVersion: string;
       readonly policies: readonly string[];
     }
@@ -70,6 +75,10 @@ export type JournalEvent =
       readonly parameters?: readonly Json[];
       readonly sqlState: string;
       readonly message: string;
+      readonly denial?: DenialId;
+      readonly digest?: string;
+      readonly roles?: readonly RoleName[];
+      readonly hold?: HoldId;
       readonly policyVersion: string;
       readonly policies: readonly string[];
     }
@@ -138,15 +147,51 @@ export async function shipJournal(
     }
     let storedUpTo = row?.stored_up_to ?? 0;
     const drafts: EntryDraft[] = [];
+    const denied: { event: JournalEvent & { kind: 'statement.denied' }; at: Instant; draft: number }[] = [];
+    /** Grants of whose sessions a statement or a transaction is over: one for a single statement may be with it. */
+    const ran = new Map<GrantId, Instant>();
     const ended: { event: JournalEvent & { kind: 'session.ended' }; at: Instant; draft: number }[] = [];
     for (const { number, at, event } of batch) {
       if (number <= storedUpTo) continue;
       if (number !== storedUpTo + 1) throw new JournalGapError(gateway, storedUpTo + 1, number);
       storedUpTo = number;
       if (event.kind === 'session.ended') ended.push({ event, at, draft: drafts.length });
+      if (event.kind === 'statement.denied' && event.denial !== undefined)
+        denied.push({ event, at, draft: drafts.length });
+      if (
+        event.kind === 'session.ended' ||
+        event.kind === 'transaction.ended' ||
+        (event.kind === 'statement.ended' && event.transaction?.state !== 'open')
+      )
+        ran.set(event.on.grant, at);
       drafts.push({ ...draftOf(event), at });
     }
     const entries = await writeEntries(ctx, trx, drafts);
+    for (const { event, at, draft } of denied) {
+      const entry = entries[draft];
+      if (entry === undefined || event.denial === undefined) throw new Error('take in a journal: an entry is missing');
+      await trx
+        .insertInto('denial')
+        .values({
+          id: event.denial,
+          session: event.on.session,
+          access_grant: event.on.grant,
+          principal: event.on.principal,
+          role: event.on.role as RoleName,
+          // Of a statement that isn't known whole nobody can say which it was.
+          digest: isWhole(event.text) ? (event.digest ?? null) : null,
+          held: {
+            text: wholeText(event.text),
+            parameters: (event.parameters ?? []).map(shownParameter),
+            roles: event.roles ?? [],
+          },
+          at,
+          entry,
+        })
+        .execute();
+    }
+    // Before holds are locked: whoever releases one locks its grant first.
+    await completeUsed(ctx, trx, ran);
     const ends = new Map<SessionId, SessionEnd>();
     for (const { event, at, draft } of ended) {
       const entry = entries[draft];
@@ -157,9 +202,44 @@ export async function shipJournal(
         ends.set(on.session, { session: on.session, at, how: reason, word: message, statements, entry });
     }
     await endSessions(trx, [...ends.values()]);
+    await endHoldsOf(ctx, trx, { sessions: [...ends.keys()] }, 'its session has ended');
     await trx.updateTable('gateway_journal').set({ stored_up_to: storedUpTo }).where('gateway', '=', gateway).execute();
     return { storedUpTo };
   });
+}
+
+/** INVARIANT 9: a grant for one statement is over with the run of it, or with the session that has had it. */
+async function completeUsed(ctx: AppContext, trx: Transaction, ran: ReadonlyMap<GrantId, Instant>): Promise<void> {
+  if (ran.size === 0) return;
+  const used = await trx
+    .selectFrom('access_grant')
+    .select(['id', 'used_at'])
+    .where('id', 'in', [...ran.keys()])
+    .where('state', '=', 'active')
+    .where('used_at', 'is not', null)
+    .orderBy('id')
+    .execute();
+  for (const { id, used_at: usedAt } of used) {
+    // What ended before it was let through is another: a `set`, whose record comes late.
+    const lastAt = ran.get(id);
+    if (usedAt === null || lastAt === undefined || lastAt < usedAt) continue;
+    await endGrantIn(ctx, trx, { grant: id, how: 'completed', who: undefined, word: 'its one statement has run' });
+  }
+}
+
+const isWhole = (text: Json): boolean => typeof text === 'string' || !Object.hasOwn(text as object, 'bytes');
+
+function wholeText(text: Json): string {
+  if (typeof text === 'string') return text;
+  const { text: said } = text as { readonly text?: Json };
+  return typeof said === 'string' ? said : '';
+}
+
+function shownParameter(parameter: Json, index: number): string {
+  const name = `$${index + 1}`;
+  if (parameter === null || typeof parameter !== 'object') return `${name} is null`;
+  const { text, hex } = parameter as { readonly text?: Json; readonly hex?: Json };
+  return typeof text === 'string' ? `${name} = ${text}` : `${name} = \\x${typeof hex === 'string' ? hex : ''}`;
 }
 
 function draftOf(event: JournalEvent): EntryDraft {
@@ -168,8 +248,17 @@ function draftOf(event: JournalEvent): EntryDraft {
       return {
         kind: event.kind,
         actor: event.on.principal,
-        subjects: statementSubjects(event),
-        public: { protocol: event.protocol, policyVersion: event.policyVersion, policies: [...event.policies] },
+        subjects: {
+          ...statementSubjects(event),
+          ...(event.hold === undefined ? {} : { hold: event.hold }),
+          ...(event.cover === undefined ? {} : { cover: event.cover }),
+        },
+        public: {
+          protocol: event.protocol,
+          policyVersion: event.policyVersion,
+          policies: [...event.policies],
+          ...(event.digest === undefined ? {} : { digest: event.digest }),
+        },
         content: textOf(event),
       };
     case 'statement.ended': {
@@ -209,13 +298,19 @@ function draftOf(event: JournalEvent): EntryDraft {
       return {
         kind: event.kind,
         actor: event.on.principal,
-        subjects: statementSubjects(event),
+        subjects: {
+          ...statementSubjects(event),
+          ...(event.denial === undefined ? {} : { denial: event.denial }),
+          ...(event.hold === undefined ? {} : { hold: event.hold }),
+        },
         public: {
           outcome: 'denied',
           sqlState: event.sqlState,
           protocol: event.protocol,
           policyVersion: event.policyVersion,
           policies: [...event.policies],
+          ...(event.digest === undefined ? {} : { digest: event.digest }),
+          ...(event.roles === undefined || event.roles.length === 0 ? {} : { roles: [...event.roles] }),
         },
         content: { ...textOf(event), error: event.message },
       };

@@ -2,7 +2,7 @@
  * Uses a proof: verifies the passkey's assertion over the stored object, marks the proof used, and does what the object
  * says, all in one transaction. There is no other way to these acts, so the signature and the act can't come apart.
  */
-import type { GrantId, PlanId, PrincipalId, ProofId, RequestId, TokenId } from '#core/ids.ts';
+import type { GrantId, HoldId, PlanId, PrincipalId, ProofId, RequestId, TokenId } from '#core/ids.ts';
 import type { Json } from '#core/jcs.ts';
 import { useProof as use, type ProofObject } from '#core/proof.ts';
 import { credentialIdOf, verifyAssertion, type RawAssertion } from '#identity/passkeys.ts';
@@ -19,6 +19,8 @@ import type { NewLink } from './make-link.ts';
 import { renewLink } from './renew-link.ts';
 import { findAuthenticator } from './_authenticators.ts';
 import { lockPrincipal } from './_rows.ts';
+import { cureBySignIn } from './settle-hold.ts';
+import { signHold } from './sign-hold.ts';
 
 export type Done =
   | { readonly purpose: 'approve_request'; readonly request: RequestId }
@@ -29,6 +31,7 @@ export type Done =
       readonly link: NewLink;
     }
   | { readonly purpose: 'change_principal'; readonly principal: PrincipalId }
+  | { readonly purpose: 'do_action' | 'approve_action' | 'approve_act'; readonly hold: HoldId }
   | { readonly purpose: 'change_configuration'; readonly plan: PlanId; readonly version: string };
 
 /** Rolls the transaction back with an outcome instead of a fault. */
@@ -112,6 +115,7 @@ export async function useProof(
           .where('id', '=', caller.session.id as TokenId)
           .where('principal', '=', caller.principal.id)
           .execute();
+      await cureBySignIn(ctx, trx, caller.principal.id);
       const content = evidenceOf(object, raw);
       const outcome = await act(ctx, trx, { ...caller, principal }, object, content);
       // A refused act leaves nothing behind: the proof goes back to being offered.
@@ -173,10 +177,13 @@ async function act(
     case 'reset_authenticators':
     case 'add_authenticator':
     case 'remove_authenticator':
+      return refused('forbidden', 'passkeys are renewed by a one-time link');
     case 'do_action':
     case 'approve_action':
-    case 'approve_act':
-      return refused('forbidden', 'passkeys are renewed by a one-time link');
+    case 'approve_act': {
+      const outcome = await signHold(ctx, trx, caller, { object, content });
+      return outcome.kind === 'refused' ? outcome : done({ purpose: object.purpose, hold: outcome.value });
+    }
     default:
       return object satisfies never;
   }

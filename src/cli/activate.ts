@@ -40,7 +40,10 @@ async function activate(cli: Cli, text: string | undefined, flags: Flags): Promi
   const target = parseTarget(text);
   const server = await openServer(cli, 'signed-in');
   const found = await findGrants(server.client, target);
-  const waiting = found.filter((grant) => grant.state === 'approved');
+  const approved = found.filter((grant) => grant.state === 'approved');
+  // One that starts later is in nobody's way.
+  const startable = approved.filter((grant) => Date.parse(grant.notBefore) <= cli.now());
+  const waiting = startable.length > 0 ? startable : approved;
   if (!isOneOrMore(waiting)) {
     const active = found.find((grant) => grant.state === 'active');
     if (active !== undefined)
@@ -56,7 +59,7 @@ async function activate(cli: Cli, text: string | undefined, flags: Flags): Promi
       hint: '`sally requests` shows whether your request was approved',
     });
   }
-  const grant = await oneGrant(cli, 'activate a grant', waiting, 'name one: `sally activate GRANT`');
+  const grant = await oneGrant(cli, 'activate a grant', waiting, `name one, as in \`sally activate ${waiting[0].id}\``);
   await activateGrant(cli, server, grant, { timeoutMs: flags.timeout, browser: flags.browser, show: true });
 }
 

@@ -12,6 +12,8 @@ export const errorStatus = {
   sign_in_failed: 401,
   forbidden: 403,
   own_request: 403,
+  /** An act of administration that somebody else approves first; `hold` is where. */
+  approval_needed: 403,
   proof_refused: 403,
   cross_site: 403,
   not_found: 404,
@@ -40,6 +42,8 @@ export const errorBody = z
       message: z.string(),
       hint: z.string().optional(),
       field: z.string().optional(),
+      hold: z.string().optional(),
+      url: z.string().optional(),
     }),
   })
   .meta({ id: 'Error' });

@@ -11,6 +11,9 @@ export const sessionId = id('ses');
 export const proofId = id('prf');
 export const planId = id('pln');
 export const authenticatorId = id('key');
+export const holdId = id('hld');
+export const coverId = id('cov');
+export const denialId = id('den');
 export const roleName = z.string().regex(/^[a-z][a-z0-9]*(?:-[a-z0-9]+)*\/[a-z][a-z0-9]*(?:-[a-z0-9]+)*$/);
 export const handle = z
   .string()
@@ -114,6 +117,10 @@ export const requestView = z
     filedAt: instant,
     expiresAt: instant,
     decidedAt: instant.nullable(),
+    statement: z
+      .object({ denial: denialId, text: z.string(), parameters: z.array(z.string()), once: z.boolean() })
+      .nullable()
+      .describe('the refused statement that it is about'),
     approvals: z.array(z.object({ by: principalRef, at: instant, proof: proofId })),
     approvalsNeeded: z.number().int(),
     approverGroups: z.array(z.string()),
@@ -148,10 +155,113 @@ export const grantView = z
     how: z.enum(['expired', 'revoked', 'completed', 'handed_back']).nullable(),
     endedBy: principalRef.nullable(),
     openSessions: z.number().int(),
+    once: z.boolean().describe('for one run of one statement only'),
     you: z.object({ mayActivate: z.boolean(), mayConnect: z.boolean(), mayEnd: z.boolean() }),
   })
   .meta({ id: 'Grant' });
 export type GrantView = z.infer<typeof grantView>;
+
+export const coverView = z
+  .object({
+    id: coverId,
+    hold: holdId,
+    policy: z.string().describe('the policy that asked, and that this satisfies for a while'),
+    kind: z.enum(['proof', 'approval']),
+    over: z.enum(['statement', 'tables', 'grant']),
+    tables: z.array(z.string()).describe('the actions on their objects that it reaches, with `over: tables`'),
+    clientAddress: z.string(),
+    createdAt: instant,
+    expiresAt: instant,
+    uses: z.number().int().describe('how many statements it has let through'),
+    endedAt: instant.nullable(),
+  })
+  .meta({ id: 'Cover' });
+export type CoverView = z.infer<typeof coverView>;
+
+export const holdState = z.enum(['waiting', 'cured', 'released', 'denied', 'withdrawn', 'expired', 'ended']);
+const cells = z.array(z.array(z.string().nullable()));
+export const holdView = z
+  .object({
+    id: holdId,
+    subject: z.enum(['statement', 'act']),
+    state: holdState,
+    requester: principalRef,
+    actsFor: z.array(principalRef).describe('whom the requester acts for, nearest first'),
+    resource: z.string().nullable(),
+    role: roleName.nullable(),
+    grant: z
+      .object({ id: grantId, reason: z.string(), ticket: z.string().nullable(), endsAt: instant.nullable() })
+      .nullable(),
+    session: sessionId.nullable(),
+    title: z.string().describe('one line: the statement’s beginning, or the act'),
+    text: z.string().nullable().describe('the statement, exactly; show invisible characters in it'),
+    parameters: z.array(z.string()).describe('bound parameters as they are signed, one each'),
+    words: z.array(z.string()).describe('of an act: what it does, a line each'),
+    needs: z.array(z.string()).describe('what the statement does, as in `update on public.orders (status)`'),
+    tables: z.array(z.string()),
+    inTransaction: z.boolean().describe('locks are held while it waits'),
+    preview: z
+      .object({ rows: z.number().int(), tag: z.string(), columns: z.array(z.string()), before: cells, after: cells })
+      .nullable()
+      .describe('what its run has touched, in a transaction that waits; null: there is none, or not yet'),
+    cures: z.array(
+      z.object({
+        kind: z.enum(['proof', 'approval', 'reason', 'activation', 'fresh_sign_in', 'preview']),
+        words: z.string(),
+        policy: z.string(),
+        done: z.boolean(),
+      }),
+    ),
+    covers: z.array(z.string()).describe('what a signature goes on letting through for a while, in words'),
+    signatures: z.array(
+      z.object({
+        by: principalRef,
+        kind: z.enum(['proof', 'approval']),
+        at: instant,
+        rowsAtMost: z.number().int().nullable(),
+        validSeconds: z.number().int().nullable(),
+      }),
+    ),
+    reason: z.string().nullable().describe('given for this very statement'),
+    askedBy: z.array(z.object({ policy: z.string() })),
+    openedAt: instant,
+    expiresAt: instant,
+    settled: z.object({ at: instant, by: principalRef.nullable(), word: z.string().nullable() }).nullable(),
+    earlier: z
+      .array(z.object({ at: instant, summary: z.string() }))
+      .describe('the last statements of the session, newest first; of one hold only'),
+    you: z.object({
+      isRequester: z.boolean(),
+      canProve: z.boolean(),
+      canApprove: z.boolean(),
+      canDeny: z.boolean(),
+      canWithdraw: z.boolean(),
+      canGiveReason: z.boolean(),
+      because: z.string().nullable().describe('why you can’t sign'),
+    }),
+  })
+  .meta({ id: 'Hold' });
+export type HoldView = z.infer<typeof holdView>;
+
+export const denialView = z
+  .object({
+    id: denialId,
+    at: instant,
+    principal: principalRef,
+    session: sessionId,
+    grant: grantId,
+    role: roleName,
+    resource: z.string(),
+    text: z.string(),
+    parameters: z.array(z.string()),
+    digest: z
+      .string()
+      .nullable()
+      .describe('what a grant for this statement only is bound to; null: it can’t be asked for'),
+    roles: z.array(roleName).describe('roles that would have given it, the narrowest first'),
+  })
+  .meta({ id: 'Denial' });
+export type DenialView = z.infer<typeof denialView>;
 
 export const credentialView = z
   .object({
@@ -247,6 +357,18 @@ export const proofAsk = z
     }),
     z.object({ purpose: z.literal('enrol_authenticator'), principal: principalId }),
     z.object({ purpose: z.literal('change_configuration'), plan: planId }),
+    z.object({ purpose: z.literal('do_action'), hold: holdId }),
+    z.object({
+      purpose: z.literal('approve_action'),
+      hold: holdId,
+      conditions: z
+        .object({
+          rowsAtMost: z.number().int().min(0).max(1_000_000_000).optional(),
+          validSeconds: z.number().int().min(1).max(86_400).optional(),
+        })
+        .optional(),
+    }),
+    z.object({ purpose: z.literal('approve_act'), hold: holdId }),
   ])
   .meta({ id: 'ProofAsk' });
 export type ProofAsk = z.infer<typeof proofAsk>;
@@ -276,6 +398,9 @@ export const proofDone = z
     z.object({ purpose: z.literal('change_principal'), principal: principalView }),
     z.object({ purpose: z.literal('enrol_authenticator'), principal: principalView, link: oneTimeLink }),
     z.object({ purpose: z.literal('change_configuration'), plan: planId, version: z.string() }),
+    z.object({ purpose: z.literal('do_action'), hold: holdView }),
+    z.object({ purpose: z.literal('approve_action'), hold: holdView }),
+    z.object({ purpose: z.literal('approve_act'), hold: holdView }),
   ])
   .meta({ id: 'ProofDone' });
 export type ProofDone = z.infer<typeof proofDone>;

@@ -559,7 +559,9 @@ function inWords(kind: FieldKind, value: unknown): string {
   if (kind === 'seconds') return formatDuration(seconds(value as number));
   if (kind === 'statement') return (value as { readonly text: string }).text;
   if (kind === 'yes') return 'yes';
-  if (Array.isArray(value)) return value.length === 0 ? 'none' : value.join('\n');
+  // One line each: a parameter with a line feed in it must not look like two.
+  if (Array.isArray(value))
+    return value.length === 0 ? 'none' : value.map((line) => String(line).replaceAll('\n', '[U+000A]')).join('\n');
   return String(value);
 }
 

@@ -119,3 +119,18 @@ export async function rawClient(options: {
     rest: () => until(''),
   };
 }
+
+/** A connection on which nothing has been said yet. */
+export const dialled = (port: number): Promise<Socket> =>
+  new Promise((resolve) => {
+    const socket = connect(port, '127.0.0.1', () => resolve(socket));
+    socket.on('error', () => {});
+  });
+
+/** Everything up to the end of the connection. */
+export const whatComes = (socket: Socket): Promise<Buffer> =>
+  new Promise((resolve) => {
+    const chunks: Buffer[] = [];
+    socket.on('data', (chunk: Buffer) => chunks.push(chunk));
+    socket.on('close', () => resolve(Buffer.concat(chunks)));
+  });

@@ -6,6 +6,8 @@ import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { after, test, type TestContext } from 'node:test';
 import { connect as tlsConnect } from 'node:tls';
+import pg from 'pg';
+import type { RoleName } from '#core/ids.ts';
 import { testCertificates, testTarget } from '#test/support/postgres.ts';
 import {
   encodeBind,
@@ -17,7 +19,7 @@ import {
 } from '#wire/postgres/frontend.ts';
 import { serverEndPointBinding } from '#wire/postgres/scram.ts';
 import { encodeCancelRequest, encodeSslRequest } from '#wire/postgres/startup.ts';
-import { rawClient, type RawClient } from './_testing-raw-client.ts';
+import { dialled, rawClient, whatComes, type RawClient } from './_testing-raw-client.ts';
 import { fixOrders, startTestingGateway, supportRead, type TestingGateway } from './_testing-gateway.ts';
 
 const target = await testTarget({ after }, { major: 18 });
@@ -65,11 +67,7 @@ async function gatewayFor(t: TestContext, port = target.port): Promise<TestingGa
   return g;
 }
 
-const plain = (g: TestingGateway) =>
-  new Promise<Socket>((resolve) => {
-    const socket = connect(g.gateway.port, '127.0.0.1', () => resolve(socket));
-    socket.on('error', () => {});
-  });
+const plain = (g: TestingGateway) => dialled(g.gateway.port);
 
 async function overTls(g: TestingGateway): Promise<{ socket: Socket; binding: Buffer | undefined }> {
   const raw = await plain(g);
@@ -83,13 +81,6 @@ async function overTls(g: TestingGateway): Promise<{ socket: Socket; binding: Bu
     socket.on('error', reject);
   });
 }
-
-const whatComes = (socket: Socket) =>
-  new Promise<Buffer>((resolve) => {
-    const chunks: Buffer[] = [];
-    socket.on('data', (chunk: Buffer) => chunks.push(chunk));
-    socket.on('close', () => resolve(Buffer.concat(chunks)));
-  });
 
 const running = async (g: TestingGateway, text: string) => {
   for (;;) {
@@ -296,4 +287,29 @@ test('Ctrl-C in psql while the control plane takes its time', async (t) => {
   child.kill('SIGINT');
   await hasEnded;
   assert.match(Buffer.concat(said).toString(), /canceling statement due to user request/);
+});
+
+test('who is cut while only the gateway itself has asked something has no statement cancelled in the record', async (t) => {
+  const g = await gatewayFor(t);
+  const login = g.give({ ...fixOrders, name: 'orders/migrate' as RoleName });
+  const client = await g.connect(login);
+  // What its own definitions are is asked for before the next statement, and is not answered as long as this is locked.
+  await client.query('begin; create temp table mine (a int)');
+  const locker = new pg.Client(target.server.connection(target.database));
+  await locker.connect();
+  t.after(() => locker.end());
+  await locker.query('begin; lock table pg_catalog.pg_operator in access exclusive mode');
+  const never = client.query('select count(*) from orders').catch(() => {});
+  const isWaiting = async () =>
+    (await locker.query(`select from pg_locks where not granted and relation = 'pg_operator'::regclass`)).rowCount ===
+    1;
+  while (!(await isWaiting())) await new Promise((resolve) => setTimeout(resolve, 20));
+  g.controlPlane.endGrant(login.grant);
+  await g.event('session.ended', (e) => e.on.grant === login.grant);
+  assert.deepEqual(
+    g.controlPlane.events().filter((e) => e.kind === 'statement.cancelled'),
+    [],
+  );
+  await locker.query('rollback');
+  await never;
 });

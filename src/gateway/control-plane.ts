@@ -258,6 +258,8 @@ export type EndReason =
   | 'completed'
   | 'handed_back'
   | 'suspended'
+  /** The role has stricter limits by now than the session began with. */
+  | 'role_changed'
   | 'control_plane_lost'
   | 'gateway_stopped'
   | 'journal_failed'

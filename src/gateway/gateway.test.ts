@@ -1,12 +1,13 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { connect, type Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { after, test, type TestContext } from 'node:test';
 import { promisify } from 'node:util';
 import pg, { type Client } from 'pg';
 import type { GrantId, ResourceName } from '#core/ids.ts';
+import { seconds } from '#core/instant.ts';
 import { testTarget } from '#test/support/postgres.ts';
 import { encodeStartup } from '#wire/postgres/startup.ts';
 import { createTestingDisk } from './_testing-disk.ts';
@@ -17,6 +18,7 @@ import {
   testingInstallation,
   type TestingGateway,
 } from './_testing-gateway.ts';
+import { dialled, whatComes } from './_testing-raw-client.ts';
 import type { GatewayOptions } from './gateway.ts';
 import { databaseRoleName, loginName as nameOfLogin } from './postgres/names.ts';
 
@@ -387,6 +389,29 @@ test('a role that is declared anew is what the target gives to those inside, too
   await client.query('select count(*) from orders');
 });
 
+for (const [what, stricter, setting] of [
+  ['a shorter time for each statement', { statementTimeout: seconds(7) }, ['statement_timeout', '7s']],
+  ['the right to read and no other', { permissions: supportRead.permissions }, ['transaction_read_only', 'on']],
+] as const)
+  test(`INVARIANT 9: a role that is given ${what} ends the sessions that began with more, and the next begin with it`, async (t) => {
+    const g = await gatewayFor(t);
+    const login = g.give(fixOrders);
+    const client = await g.connect(login);
+    const told = endOf(client);
+    g.controlPlane.declare({ ...fixOrders, ...stricter });
+    g.controlPlane.change({ kind: 'policy_changed', policyVersion: 'v2' });
+    assert.match((await told).message, /has stricter limits now, so connect again/);
+    const next = await g.connect(login);
+    const [name, value] = setting;
+    assert.equal((await next.query(`show ${name}`)).rows[0][name], value);
+    // What was made wider holds for who comes after, and ends nobody.
+    g.controlPlane.declare(fixOrders);
+    g.controlPlane.change({ kind: 'policy_changed', policyVersion: 'v3' });
+    const wider = await g.connect(login);
+    assert.notEqual((await wider.query(`show ${name}`)).rows[0][name], value);
+    assert.equal((await next.query(`show ${name}`)).rows[0][name], value);
+  });
+
 test('INVARIANT 1: a control plane that does not answer is a denial', async (t) => {
   const g = await gatewayFor(t);
   const client = await g.connect(g.give(supportRead));
@@ -409,26 +434,14 @@ test('INVARIANT 14: unknown user and wrong password get the same answer', async 
   assert.deepEqual(await answer(login.user), ['28P01', 'password authentication failed for user "USER"']);
 });
 
-const dialGateway = (g: TestingGateway): Promise<Socket> =>
-  new Promise((resolve) => {
-    const socket = connect(g.gateway.port, '127.0.0.1', () => resolve(socket));
-    socket.on('error', () => {});
-  });
-const whatComes = (socket: Socket) =>
-  new Promise<Buffer>((resolve) => {
-    const chunks: Buffer[] = [];
-    socket.on('data', (chunk: Buffer) => chunks.push(chunk));
-    socket.on('close', () => resolve(Buffer.concat(chunks)));
-  });
-
 test('INVARIANT 14: a silent client loses its socket, and one address has only so many', async (t) => {
   const g = await gatewayFor(t, {
     listen: { host: '127.0.0.1', port: 0, handshakeMs: 300, maxHandshakesPerAddress: 3 },
   });
   const login = g.give(supportRead);
-  const silent = await Promise.all([1, 2, 3].map(() => dialGateway(g)));
+  const silent = await Promise.all([1, 2, 3].map(() => dialled(g.gateway.port)));
   const all = silent.map(whatComes);
-  const fourth = await dialGateway(g);
+  const fourth = await dialled(g.gateway.port);
   // Who has waited longest makes room.
   assert.match((await all[0])?.toString() ?? '', /too many connections/);
   assert.equal((await whatComes(fourth)).length, 0);
@@ -446,7 +459,7 @@ for (const [name, bytes] of [
 ] as const) {
   test(`a first packet with ${name} is refused, and costs nobody else anything`, async (t) => {
     const g = await gatewayFor(t);
-    const socket = await dialGateway(g);
+    const socket = await dialled(g.gateway.port);
     const came = whatComes(socket);
     socket.write(bytes);
     await came;
@@ -461,7 +474,7 @@ for (const [name, value] of [
 ] as const) {
   test(`the start-up parameter ${name} is refused`, async (t) => {
     const g = await gatewayFor(t);
-    const socket = await dialGateway(g);
+    const socket = await dialled(g.gateway.port);
     const came = whatComes(socket);
     socket.write(
       encodeStartup(
@@ -557,7 +570,7 @@ test('a cancel request with a wrong key cancels nothing', async (t) => {
   const slow = client.query('select pg_sleep(0.5), 1 as one');
   const { encodeCancelRequest } = await import('#wire/postgres/startup.ts');
   for (const key of [Buffer.alloc(4), randomBytes(4), randomBytes(32)]) {
-    const socket = await dialGateway(g);
+    const socket = await dialled(g.gateway.port);
     const came = whatComes(socket);
     socket.write(encodeCancelRequest(processID, key));
     assert.equal((await came).length, 0);

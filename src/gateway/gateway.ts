@@ -8,6 +8,7 @@
  */
 import type { GrantId, Random, ResourceName, SessionId } from '#core/ids.ts';
 import { after, seconds, type Clock, type Instant } from '#core/instant.ts';
+import { isReadOnly, type Role } from '#core/role.ts';
 import type { AuthorizedSession } from '#core/session.ts';
 import { steadyClock } from '#core/steady-clock.ts';
 import type { ControlPlane, GatewayChange, TargetAccess, TargetRoute } from './control-plane.ts';
@@ -22,7 +23,7 @@ import { createCatalogues } from './postgres/catalogue.ts';
 import { namesUnknown } from './postgres/judge.ts';
 import { defaultLimits, type Limits } from './postgres/link.ts';
 import type { ListenOptions } from './postgres/listener.ts';
-import { createProvisioner } from './postgres/provision.ts';
+import { createProvisioner, type Login } from './postgres/provision.ts';
 import { TargetFault } from './postgres/target-address.ts';
 import { startRecorder } from './recorder.ts';
 import { realTimers, type Timers } from './timers.ts';
@@ -89,6 +90,8 @@ type Held = {
   readonly database: string;
   readonly engine: number;
   deadline: Instant;
+  /** How many changes there had been when it was asked for. */
+  readonly since: number;
   /** Of its backend on the target. */
   processId: number | undefined;
 };
@@ -163,6 +166,10 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const doubtful = new Map<number, Instant>();
   const startedAt = clock.now();
   let isStopping = false;
+  /** What was told so far that may end a session, or move its end. */
+  let changes = 0;
+  /** Grants whose login was dropped, and behind how many changes. */
+  const endings = new Map<GrantId, number>();
   const background = new Set<Promise<unknown>>();
   const own = (work: Promise<unknown>, what: string) => {
     const tracked = work.catch((error: unknown) => events.fault(what, error)).finally(() => background.delete(tracked));
@@ -190,6 +197,16 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     throw new TargetFault('wrong_database', `database \`${database}\` is not the one of the resource`);
   };
 
+  const loginOf = async (id: SessionId): Promise<Login> => {
+    const access = await accessFor(id);
+    const { session, since } = heldOne(id);
+    // INVARIANT 12: one made behind the drop would stay. What was dropped before the session was asked for has been looked at
+    // by the control plane, which may have moved its end meanwhile.
+    if (isStopping || (endings.get(session.grant) ?? 0) > since)
+      throw new TargetFault('target_refused', 'the grant has ended, so no login is made for it');
+    return await provisioner.login(session, access);
+  };
+
   const hubFor = (engine: number): Hub & Pick<ControlPlane, 'ship'> => ({
     ship: (gateway, batch) => controlPlane.ship(gateway, batch),
     findCredential: (userName) => controlPlane.findCredential(userName),
@@ -203,6 +220,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
       if (recorder.journal.state === 'failed')
         return { kind: 'refused', message: 'sallyport: the gateway can not record what is done' };
       const life = deaths.get(engine);
+      const since = changes;
       const answer = await controlPlane.openSession(ask).catch((error: unknown) => {
         // It may have happened all the same: then the record shows a session open that nobody holds.
         doubtful.set(engine, clock.now());
@@ -214,17 +232,19 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
       if (deaths.get(engine) !== life) orphans.set(engine, [...(orphans.get(engine) ?? []), session.id]);
       else {
         const { database } = ask;
-        held.set(session.id, { session, database, engine, deadline: session.endsAt, processId: undefined });
+        const one: Held = { session, database, engine, deadline: session.endsAt, since, processId: undefined };
+        held.set(session.id, one);
         // Begun with while the engine has yet to hear of the session; it asks for it, and hears then what went wrong.
-        accessFor(session.id)
-          .then((access) => provisioner.login(session, access))
-          .catch(() => {});
+        loginOf(session.id).catch(() => {});
+        // INVARIANT 4: what was told while it was being opened has reached all sessions but this one. Looked at when its
+        // engine has it.
+        if (changes !== since) setImmediate(() => own(recheck([one]), 'session could not be checked'));
       }
       return answer;
     },
     // INVARIANT 11 and 12: an engine names a session, and what it gets is that session's alone.
     route: async (id) => routeOf(await accessFor(id)),
-    login: async (id) => provisioner.login(heldOne(id).session, await accessFor(id)),
+    login: (id) => loginOf(id),
     renewLogin(id, number) {
       const session = held.get(id)?.session;
       if (session !== undefined) provisioner.renew(session.grant, number);
@@ -254,6 +274,11 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   });
 
   const endGrant = (grant: GrantId) => {
+    changes += 1;
+    endings.delete(grant);
+    endings.set(grant, changes);
+    const [oldest] = endings.keys();
+    if (endings.size > 10_000 && oldest !== undefined) endings.delete(oldest);
     const drop = async () => {
       // Made by an earlier life of this gateway, or by another one.
       if (!(await provisioner.drop(grant))) await reconcile();
@@ -266,6 +291,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   };
 
   const onChange = (change: GatewayChange): void => {
+    if (change.kind !== 'heartbeat' && change.kind !== 'hold_settled' && change.kind !== 'hold_progress') changes += 1;
     onEngines('sessions could not be cut', (engine) => engine.told(change));
     switch (change.kind) {
       case 'grant_ended':
@@ -299,8 +325,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   };
 
   /** The poll behind the push: whoever may not go on is cut. */
-  const recheck = async (): Promise<void> => {
-    const asked = [...held.values()];
+  const recheck = async (asked: readonly Held[] = [...held.values()]): Promise<void> => {
     if (asked.length === 0) return;
     const live = new Map(
       (await controlPlane.liveSessions(asked.map(({ session }) => session.id))).map((s) => [s.session, s]),
@@ -318,6 +343,9 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
           onEngines('deadline could not be moved', (engine) => engine.moveDeadline(grant, going.deadline));
         }
         provisioner.follow(grant, going.role);
+        // INVARIANT 9: what a session began with is all that it is held by on the target and here, and it can't be tightened.
+        if (isStricter(going.role, one.session.role))
+          onEngines('session could not be cut', (engine) => engine.cut({ session: id }, 'role_changed'));
       }
     }
   };
@@ -457,6 +485,10 @@ const untilAborted = (work: Promise<void>, signal: AbortSignal): Promise<void> =
     work,
     new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true })),
   ]);
+
+/** Of what is judged and given by statement nothing: that follows by itself. */
+const isStricter = (now: Role, before: Role): boolean =>
+  now.statementTimeout < before.statementTimeout || (isReadOnly(now) && !isReadOnly(before));
 
 /** INVARIANT 10: an engine never sees what administers a target. */
 function routeOf({ admin: _, ...route }: TargetAccess): TargetRoute {

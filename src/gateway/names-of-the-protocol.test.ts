@@ -6,6 +6,8 @@ import { testTarget } from '#test/support/postgres.ts';
 import { fixOrders, startTestingGateway } from './_testing-gateway.ts';
 
 const target = await testTarget({ after }, { major: 18 });
+await target.query(`create function opens_a_cursor() returns refcursor language plpgsql as
+  $$ declare r refcursor := 'theirs'; begin open r for select id from public.orders; return r; end $$`);
 const t = await startTestingGateway(target, tmpdir());
 after(() => t.stop());
 
@@ -169,6 +171,25 @@ test('INVARIANT 4: an open cursor gives nothing that is no longer allowed', asyn
   await client.end();
 });
 
+test('INVARIANT 4: a cursor that a function has opened gives nothing behind a change of the policy', async () => {
+  const { tables } = fixOrders.permissions;
+  const functions = [{ schema: 'public', name: 'opens_a_cursor' }];
+  const client = await t.connect(t.give({ ...fixOrders, permissions: { tables, functions } }));
+  await client.query('begin');
+  await client.query('select opens_a_cursor()');
+  assert.equal((await client.query('fetch 1 from theirs')).rowCount, 1);
+  t.controlPlane.denyAll = true;
+  t.controlPlane.change({ kind: 'policy_changed', policyVersion: 'none' });
+  await assert.rejects(client.query('fetch 1 from theirs'), { code: '42501', message: /before the policy changed/ });
+  t.controlPlane.denyAll = false;
+  t.controlPlane.change({ kind: 'policy_changed', policyVersion: 'all' });
+  await client.query('rollback');
+  // What it has declared itself is judged again instead.
+  await client.query('begin; declare theirs cursor for select id from orders');
+  assert.equal((await client.query('fetch 1 from theirs')).rowCount, 1);
+  await client.end();
+});
+
 test('INVARIANT 4: a name that only seems to be declared again is no way to keep what is no longer allowed', async (c) => {
   const pipelined = (client: pg.Client) =>
     send(client, (to) => {
@@ -237,5 +258,37 @@ test('a declared cursor can be described by the protocol, and not run by it', as
   });
   assert.equal(described, '');
   assert.equal(await send(client, (to) => to.execute({ portal: 'c' })), '34000');
+  await client.end();
+});
+
+test('INVARIANT 4: a portal bound under one path is not run under another after the policy has changed', async () => {
+  await target.query('create schema third; grant usage on schema third to public');
+  await target.query(`create table third.orders as select 1 as id; grant select on third.orders to public`);
+  const [orders, ...others] = fixOrders.permissions.tables;
+  assert.equal(orders?.name, 'orders');
+  const third = { schema: 'third', name: 'orders', select: 'all' } as const;
+  const role = {
+    ...fixOrders,
+    name: 'orders/portals',
+    permissions: { functions: [], tables: [orders, third, ...others] },
+  };
+  const both = role as unknown as typeof fixOrders;
+  const client = await t.connect(t.give(both));
+  await client.query('begin');
+  const bind = () =>
+    send(client, (to) => {
+      to.parse({ name: '', text: 'select id from orders', types: [] });
+      to.bind({ portal: 'p', statement: '', values: [] });
+    });
+  const execute = () => send(client, (to) => to.execute({ portal: 'p' }));
+  await bind();
+  await client.query('set local search_path to third');
+  assert.match(await execute(), /^SELECT/, 'as long as nothing else has changed');
+  await client.query('rollback; begin');
+  await bind();
+  await client.query('set local search_path to third');
+  t.controlPlane.declare({ ...both, permissions: { functions: [], tables: [third] } });
+  t.controlPlane.change({ kind: 'policy_changed', policyVersion: t.controlPlane.policyVersion });
+  assert.equal(await execute(), '42501');
   await client.end();
 });

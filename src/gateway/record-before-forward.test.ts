@@ -9,6 +9,7 @@ import { namesQuery } from '#sql/catalogue.ts';
 import { encodeCommandComplete, encodeDataRow, encodeReadyForQuery } from '#wire/postgres/backend.ts';
 import { frameLengthAt } from '#wire/postgres/bytes.ts';
 import { encodeQuery } from '#wire/postgres/frontend.ts';
+import { hubOfReads } from '#test/support/hub-of-reads.ts';
 import { createTestingDisk, type TestingDisk } from './_testing-disk.ts';
 import type { EndReason } from './control-plane.ts';
 import { Journal } from './journal.ts';
@@ -58,28 +59,9 @@ const server = await listening((socket) => {
 async function openSessions(count: number, journal: Journal) {
   const judge = createJudge({
     onFault: (_what, error) => assert.fail(String(error)),
-    hub: {
-      analyse: ({ text }) =>
-        Promise.resolve({
-          kind: 'statements',
-          statements: [
-            {
-              text,
-              tag: 'SELECT',
-              class: 'read',
-              needs: [],
-              hasWhere: undefined,
-              functions: [],
-              copy: undefined,
-              mayChangeNames: false,
-              endsTransaction: false,
-              mayLeaveReadOnly: false,
-            },
-          ],
-        }),
-      decide: () => Promise.resolve({ kind: 'allow', policyVersion: 'v1', variesWith: 'nothing', policies: [] }),
-      reloadCatalogue: () => Promise.resolve(),
-    },
+    hub: hubOfReads({
+      decide: () => ({ kind: 'allow', policyVersion: 'v1', variesWith: 'nothing', policies: [] }),
+    }),
   });
   const proxies: Proxy[] = [];
   const reasons: EndReason[] = [];

@@ -13,7 +13,9 @@ const run = promisify(execFile);
 
 for (const major of [15, 18] as const) {
   describe(`PostgreSQL ${major}`, async () => {
-    const target = await testTarget({ after }, { major });
+    // The target goes last: the gateway would complain that it has gone.
+    const releases: (() => void | Promise<void>)[] = [];
+    const target = await testTarget({ after: (release) => void releases.push(release) }, { major });
     await target.query('create schema other; create table other.orders (secret text)');
     await target.query('grant usage on schema other to public');
     const faults: unknown[] = [];
@@ -21,8 +23,11 @@ for (const major of [15, 18] as const) {
       catalogueEveryMs: 100,
       events: { fault: (what, error) => faults.push(what, error) },
     });
-    after(() => t.stop());
-    after(() => assert.deepEqual(faults, []));
+    after(async () => {
+      await t.stop();
+      for (const release of releases) await release();
+      assert.deepEqual(faults, []);
+    });
 
     const psql = (login: { user: string; password: string }, ...args: string[]) => {
       const running = run('psql', ['-X', ...args], { env: { ...process.env, ...t.env(login) } });

@@ -160,6 +160,7 @@ const words: Readonly<Record<EndReason, string>> = {
   completed: 'the task is done',
   handed_back: 'you handed it back',
   suspended: 'the account is suspended',
+  role_changed: 'the role has stricter limits now, so connect again',
   control_plane_lost: 'the gateway has lost the control plane',
   gateway_stopped: 'the gateway is stopping',
   journal_failed: 'the gateway can not record what is done',
@@ -172,6 +173,7 @@ const words: Readonly<Record<EndReason, string>> = {
 
 /** Reasons after which asking again makes no sense, or isn't needed. */
 const withoutAdvice = new Set<EndReason>([
+  'role_changed',
   'control_plane_lost',
   'gateway_stopped',
   'journal_failed',

@@ -303,6 +303,31 @@ test('somebody holds a lock that dropping the login needs: the session is cut at
   await until('dropped', async () => (await leftOn(target)).logins.length === 0);
 });
 
+test('somebody holds locks on logins that are to be dropped: others come in meanwhile', async () => {
+  const logins = Array.from({ length: 5 }, (_, i) => give(supportRead, 3_600_000, `user${i}`));
+  const clients = await Promise.all(logins.map((login) => g.connect(login)));
+  const lock = new pg.Client(target.server.connection(target.database));
+  await lock.connect();
+  await lock.query('begin');
+  try {
+    for (const name of (await leftOn(target)).logins) await lock.query(`grant select on products to "${name}"`);
+    const ends = clients.map(endOf);
+    for (const { grant } of logins) g.controlPlane.endGrant(grant);
+    await Promise.all(ends);
+    // They are at it: each has a connection of the administrator, and waits.
+    await until('three wait', async () => {
+      const rows = await target.query(
+        `select from pg_stat_activity where wait_event_type = 'Lock' and query like 'drop role%'`,
+      );
+      return rows.length >= 3;
+    });
+    await works(await g.connect(give(supportRead)));
+  } finally {
+    await lock.query('rollback');
+    await lock.end();
+  }
+});
+
 async function writable(server: TestTarget): Promise<void> {
   const client = new pg.Client(server.server.connection(server.database));
   await client.connect();

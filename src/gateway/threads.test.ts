@@ -1,7 +1,7 @@
 /** Engines in threads: the same promises as with one, over all of them together. */
 import assert from 'node:assert/strict';
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { connect, type Socket } from 'node:net';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test, type TestContext } from 'node:test';
@@ -18,6 +18,7 @@ import {
   testingInstallation,
   type TestingGateway,
 } from './_testing-gateway.ts';
+import { dialled, whatComes } from './_testing-raw-client.ts';
 import type { GatewayOptions } from './gateway.ts';
 import { engineOf } from './postgres/cancel.ts';
 import { loginName as nameOfLogin } from './postgres/names.ts';
@@ -227,18 +228,6 @@ test('INVARIANT 6: what an engine wrote down reaches the record when there are f
   assert.equal(g.gateway.unshippedBytes() >= 0, true);
 });
 
-const dial = (g: TestingGateway): Promise<Socket> =>
-  new Promise((resolve) => {
-    const socket = connect(g.gateway.port, '127.0.0.1', () => resolve(socket));
-    socket.on('error', () => {});
-  });
-const whatComes = (socket: Socket) =>
-  new Promise<Buffer>((resolve) => {
-    const chunks: Buffer[] = [];
-    socket.on('data', (chunk: Buffer) => chunks.push(chunk));
-    socket.on('close', () => resolve(Buffer.concat(chunks)));
-  });
-
 test('INVARIANT 14: the caps on what is at the door hold over all engines together', async (t) => {
   const refusals: string[] = [];
   const g = await gatewayFor(t, {
@@ -254,7 +243,7 @@ test('INVARIANT 14: the caps on what is at the door hold over all engines togeth
   });
   const login = g.give(supportRead);
   await (await g.connect(login)).end();
-  const silent = await Promise.all(Array.from({ length: 16 }, () => dial(g)));
+  const silent = await Promise.all(Array.from({ length: 16 }, () => dialled(g.gateway.port)));
   const came = await Promise.all(silent.map(whatComes));
   assert.equal(came.filter((bytes) => /too many connections/.test(bytes.toString())).length, 10);
   const guess = () => assert.rejects(g.connect({ ...login, password: 'wrong' }), { code: '28P01' });
@@ -269,7 +258,7 @@ test('INVARIANT 14: a name that nobody has gets the same salt from every engine'
   const g = await gatewayFor(t);
   const salts = new Set<string>();
   for (let i = 0; i < 8; i += 1) {
-    const socket = await dial(g);
+    const socket = await dialled(g.gateway.port);
     const came = whatComes(socket);
     socket.write(
       encodeStartup(
@@ -295,7 +284,7 @@ test('a renewed certificate is shown by every engine from the next beat on', asy
   let current = read(first);
   const g = await gatewayFor(t, { listen: { host: '127.0.0.1', port: 0, tls: () => current } });
   const shown = async () => {
-    const raw = await dial(g);
+    const raw = await dialled(g.gateway.port);
     raw.write(encodeSslRequest());
     await new Promise((resolve) => raw.once('readable', resolve));
     assert.equal((raw.read() as Buffer).toString(), 'S');

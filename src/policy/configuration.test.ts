@@ -238,6 +238,9 @@ for (const [name, text, expected] of [
   ],
   ['a policy outside its folder', `${minimal}policies: ../x/*.cedar\n`, 'is not a place for policies'],
   ['a policy that is no policy', `${minimal}policies: [passwords.txt]\n`, 'does not end in'],
+  ['an address as its public URL', `${minimal}server: { public-url: 'http://1.2.3.4' }\n`, 'passkeys need a name'],
+  ['a public URL without TLS', `${minimal}server: { public-url: 'http://sally.example.com' }\n`, 'must begin with'],
+  ['a server name that is none', with_('admin', 'tls: { mode: verify-full, server-name: "a b" }'), 'not a host name'],
   [
     'a network that is none',
     `${minimal}server: { trusted-proxies: [10.0.0.0/33] }\n`,

@@ -23,6 +23,7 @@ import { isHost, isLoopback, isNetwork, parseAddress, type Address } from './add
 import type { PolicyEngine, PolicyFault, PolicyFile } from './engine.ts';
 import { parseChannel, parseObjectName, type ObjectName } from './_names.ts';
 import { readHolds, readNetworks, readWorkingHours } from './_settings.ts';
+import { readPublicUrl } from './public-url.ts';
 import { present, readYaml, type YamlReader } from './_yaml-reader.ts';
 
 /** No role lasts longer than this: access that is needed every day for weeks is standing access. */
@@ -221,6 +222,8 @@ function readServer(yaml: YamlReader, node: Node): ServerSettings {
     else yaml.fault(item, `\`${network}\` is neither an address nor a network`, 'for example `10.0.0.0/8` or `::1`');
   }
   const url = yaml.text(server['public-url'], '`public-url`');
+  const readUrl = url === undefined ? undefined : readPublicUrl(url);
+  if (readUrl !== undefined && 'refused' in readUrl) yaml.fault(server['public-url'], readUrl.refused, readUrl.help);
   const data = yaml.text(server.data, '`data`');
   const threads = postgres?.threads && yaml.wholeNumber(postgres.threads, '`threads`', 0, mostThreads);
   const host = yaml.text(postgres?.['public-host'], '`public-host`');
@@ -361,6 +364,8 @@ function readTls(yaml: YamlReader, node: Node | undefined, host: string | undefi
   const mode = yaml.text(tls?.mode, '`mode`');
   const ca = yaml.text(tls?.ca, '`ca`');
   const serverName = yaml.text(tls?.['server-name'], '`server-name`');
+  if (serverName !== undefined && !isHost(serverName))
+    yaml.fault(tls?.['server-name'], `\`${serverName}\` is not a host name`);
   const direct = yaml.truth(tls?.direct, '`direct`') === true ? true : undefined;
   const file = yaml.text(tls?.cert, '`cert`');
   const key = readSecret(yaml, tls?.key, '`key`');

@@ -14,7 +14,11 @@ import { findCredential } from '#app/find-credential.ts';
 import { knownGrants, liveSessions } from '#app/live-sessions.ts';
 import { openSession } from '#app/open-session.ts';
 import { shipJournal } from '#app/ship-journal.ts';
-import type { ControlPlane, GatewayChange, TargetAccess } from '#gateway/control-plane.ts';
+import { holdStatement } from '#app/hold-statement.ts';
+import { holdStates } from '#app/read-holds.ts';
+import { reportPreview, withdraw } from '#app/settle-hold.ts';
+import type { ControlPlane, DecideAsk, GatewayChange, TargetAccess } from '#gateway/control-plane.ts';
+import type { StatementQuestion } from '#policy/question.ts';
 import type { Environment } from '#src/config.ts';
 import type { Timers } from './system.ts';
 
@@ -37,21 +41,20 @@ export function createControlPlane(from: {
   return {
     findCredential: (userName) => findCredential(app, userName),
     openSession: (ask) => openSession(app, ask),
-    decide: ({ session, needs, context }) =>
-      decideStatement(app, {
-        session,
-        needs,
-        context: {
-          statementClass: context.statementClass,
-          hasWhere: context.hasWhere ?? false,
-          statementCount: context.statementCount,
-          functions: context.functions,
-        },
-      }),
-    hold: () => Promise.resolve({ kind: 'refused', message: 'it can’t be held yet' }),
-    withdrawHold: () => Promise.resolve(),
-    holdStates: () => Promise.resolve([]),
-    reportPreview: () => Promise.resolve(),
+    decide: (ask) => {
+      const { session, needs, digest, hold, isRehearsal } = ask;
+      return decideStatement(app, { session, needs, context: contextOf(ask), digest, hold, isRehearsal });
+    },
+    hold: (ask) => holdStatement(app, { ...ask, context: contextOf(ask) }),
+    withdrawHold: async (hold, because) => {
+      await withdraw(app, { gateway: true }, { hold, because });
+    },
+    holdStates: (ids) => holdStates(app, ids),
+    reportPreview: async (hold, preview) => {
+      const outcome = await reportPreview(app, hold, preview);
+      // Nobody can sign for what wasn't shown, so whoever ran it has to know.
+      if (outcome.kind === 'refused') throw new Error(outcome.message);
+    },
     ship: (gatewayId, batch) => shipJournal(app, gatewayId, batch),
     endOrphans: (gatewayId, which) => endOrphanedSessions(app, gatewayId, which),
     liveSessions: (ids) => liveSessions(app, ids),
@@ -92,6 +95,16 @@ export function createControlPlane(from: {
   };
 }
 
+function contextOf({ context, estimatedRows }: DecideAsk): StatementQuestion['context'] {
+  return {
+    statementClass: context.statementClass,
+    hasWhere: context.hasWhere ?? false,
+    statementCount: context.statementCount,
+    functions: context.functions,
+    ...(estimatedRows === undefined ? {} : { estimatedRows }),
+  };
+}
+
 /** Eight letters and digits. */
 const installationOf = (logKey: string): string =>
   BigInt(`0x${hash('sha256', `installation ${logKey}`, 'hex').slice(0, 16)}`)
@@ -123,6 +136,21 @@ function changesFor(change: Change, app: AppContext): readonly GatewayChange[] {
           kind: 'resource_changed' as const,
           resource: resource.name,
         })),
+      ];
+    case 'session_ended':
+      // Those that a gateway has ended it knows of.
+      if (change.cuts !== true) return [];
+      return [{ kind: 'session_ended', session: change.session, reason: 'revoked', message: change.word }];
+    case 'hold':
+      if (change.session === undefined || change.state === 'waiting' || change.state === 'released') return [];
+      return [
+        {
+          kind: 'hold_settled',
+          hold: change.hold,
+          session: change.session,
+          outcome: change.state === 'cured' || change.state === 'denied' ? change.state : 'ended',
+          ...(change.word === undefined ? {} : { message: change.word }),
+        },
       ];
     case 'missed':
       return [{ kind: 'missed' }];

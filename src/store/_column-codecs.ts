@@ -39,16 +39,27 @@ export const instantColumns: ReadonlySet<string> = new Set([
   'ends_at',
   'expires_at',
   'filed_at',
+  'first_seen_at',
   'last_seen_at',
   'last_used_at',
   'not_before',
   'opened_at',
   'proven_at',
   'revoked_at',
+  'settled_at',
   'starts_at',
   'used_at',
 ]);
-export const jsonColumns: ReadonlySet<string> = new Set(['assertion', 'changes', 'files', 'object', 'subjects']);
+export const jsonColumns: ReadonlySet<string> = new Set([
+  'assertion',
+  'changes',
+  'demands',
+  'files',
+  'held',
+  'object',
+  'preview',
+  'subjects',
+]);
 
 /** Operators whose right side is of the column's own type; `?` takes a key, `->` a path. */
 const ofTheSameType: ReadonlySet<string> = new Set(['=', '==', '!=', '<>', '@>', '<@', 'is distinct from']);

@@ -3,9 +3,12 @@ import type { Generated, GeneratedAlways } from 'kysely';
 import type {
   ApprovalId,
   AuthenticatorId,
+  CoverId,
   CredentialId,
+  DenialId,
   EntryId,
   GrantId,
+  HoldId,
   LinkId,
   PlanId,
   PrincipalId,
@@ -16,7 +19,10 @@ import type {
   TokenId,
 } from '#core/ids.ts';
 import type { Instant } from '#core/instant.ts';
+import type { Demand } from '#core/decision.ts';
 import type { GrantEnd } from '#core/grant.ts';
+import type { HoldState } from '#core/hold.ts';
+import type { Json } from '#core/jcs.ts';
 import type { PrincipalKind } from '#core/principal.ts';
 import type { ProofObject, ProofPurpose } from '#core/proof.ts';
 
@@ -88,6 +94,8 @@ type WebSessionTable = {
   last_seen_at: Instant;
   proven_at: Instant;
   ended_at: Instant | null;
+  /** The passkey that it began with. */
+  authenticator: Generated<AuthenticatorId | null>;
 };
 
 type AuthorizationCodeTable = {
@@ -128,6 +136,8 @@ type ProofTable = {
   used_at: Instant | null;
   authenticator: AuthenticatorId | null;
   assertion: unknown;
+  /** Of an act that somebody else had to approve: the hold that it waits under. */
+  hold: Generated<HoldId | null>;
 };
 
 export type StoredFiles = {
@@ -175,6 +185,9 @@ type AccessRequestTable = {
   decided_at: Instant | null;
   denied_by: PrincipalId | null;
   word: string | null;
+  /** The refused statement that it is about; with `once` for that statement only. */
+  denial: Generated<DenialId | null>;
+  once: Generated<boolean>;
   entry: EntryId;
 };
 
@@ -202,6 +215,9 @@ type AccessGrantTable = {
   how: GrantEnd | null;
   ended_by: PrincipalId | null;
   proof: ProofId | null;
+  /** Of a grant for one statement: which, and when it was let through. */
+  only_digest: Generated<string | null>;
+  used_at: Generated<Instant | null>;
   entry: EntryId;
 };
 
@@ -211,6 +227,10 @@ type ConnectionCredentialTable = {
   user_name: string;
   verifier: string;
   created_at: Instant;
+  /** The sign-in that it was issued from, and the key behind that: a machine's or a passkey. */
+  issued_from: Generated<TokenId | null>;
+  jkt: Generated<string | null>;
+  authenticator: Generated<AuthenticatorId | null>;
   entry: EntryId;
 };
 
@@ -222,12 +242,119 @@ type SessionTable = {
   role: RoleName;
   gateway: string;
   client_address: string;
+  tls: Generated<boolean>;
   application: string | null;
   opened_at: Instant;
   ended_at: Instant | null;
   how: string | null;
   word: string | null;
   statements: Generated<number>;
+  entry: EntryId;
+};
+
+/** What is held, as it is shown and signed. */
+export type StoredHeld =
+  | {
+      readonly kind: 'statement';
+      readonly text: string;
+      readonly parameters: readonly string[];
+      /** In words. */
+      readonly needs: readonly string[];
+      readonly tables: readonly string[];
+      readonly functions: readonly string[];
+      /** Demands that a cover met when it was held, as `demandKey` writes them. */
+      readonly covered: readonly string[];
+      /** What a signature would go on covering, in words. */
+      readonly covers: readonly string[];
+      /** Everything that the policy is asked again with. */
+      readonly question: Json;
+      readonly inTransaction: boolean;
+    }
+  /** An act of administration: what was asked for, what its proof will say, and that in words. */
+  | {
+      readonly kind: 'act';
+      readonly purpose: ProofPurpose;
+      /** The canonical JSON of what was asked for, and of what its proof will say. */
+      readonly ask: string;
+      readonly canonical: string;
+      readonly words: readonly string[];
+    };
+
+export type StoredPreview = {
+  readonly rows: number;
+  readonly tag: string;
+  readonly columns: readonly string[];
+  readonly before: readonly (readonly (string | null)[])[];
+  readonly after: readonly (readonly (string | null)[])[];
+  /** Of the canonical JSON of the rest. */
+  readonly sha256: string;
+};
+
+type HoldTable = {
+  id: HoldId;
+  subject: 'statement' | 'act';
+  state: HoldState;
+  requester: PrincipalId;
+  acts_for: Generated<readonly PrincipalId[]>;
+  access_grant: GrantId | null;
+  session: SessionId | null;
+  role: RoleName | null;
+  client_address: string | null;
+  digest: string;
+  held: StoredHeld;
+  demands: readonly Demand[];
+  asked_by: readonly string[];
+  policy_version: string;
+  preview: StoredPreview | null;
+  reason: string | null;
+  opened_at: Instant;
+  expires_at: Instant;
+  settled_at: Instant | null;
+  settled_by: PrincipalId | null;
+  word: string | null;
+  entry: EntryId;
+};
+
+type HoldSignatureTable = {
+  hold: HoldId;
+  principal: PrincipalId;
+  kind: 'proof' | 'approval';
+  proof: ProofId;
+  rows_at_most: number | null;
+  valid_ms: number | null;
+  saw_preview: boolean;
+  at: Instant;
+  entry: EntryId;
+};
+
+type CoverTable = {
+  id: CoverId;
+  access_grant: GrantId;
+  hold: HoldId;
+  policy: string;
+  policy_version: string;
+  kind: 'proof' | 'approval';
+  reach: 'statement' | 'tables' | 'grant';
+  scope: string;
+  client_address: string;
+  created_at: Instant;
+  expires_at: Instant;
+  uses: Generated<number>;
+  ended_at: Instant | null;
+  ended_by: PrincipalId | null;
+  word: string | null;
+  entry: EntryId;
+};
+
+type DenialTable = {
+  id: DenialId;
+  session: SessionId;
+  access_grant: GrantId;
+  principal: PrincipalId;
+  role: RoleName;
+  digest: string | null;
+  held: { readonly text: string; readonly parameters: readonly string[]; readonly roles: readonly RoleName[] };
+  at: Instant;
   entry: EntryId;
 };
 
@@ -261,6 +388,11 @@ export type Database = {
   access_grant: AccessGrantTable;
   connection_credential: ConnectionCredentialTable;
   session: SessionTable;
+  hold: HoldTable;
+  hold_signature: HoldSignatureTable;
+  cover: CoverTable;
+  denial: DenialTable;
+  device: { principal: PrincipalId; jkt: string; first_seen_at: Instant };
   gateway_journal: { gateway: string; stored_up_to: number };
   sealed_setting: { name: string; sealed: Uint8Array };
 };

@@ -3,7 +3,7 @@ import { runScript, testDriver } from './_matrix.ts';
 
 await testDriver({
   name: 'ODBC',
-  run: (house) => runScript(house, [python], 'with_pyodbc.py'),
+  run: (house) => runScript(house, [python, '-B'], 'with_pyodbc.py'),
   without: {
     'copy in': 'ODBC has none',
     'copy out': 'ODBC has none',

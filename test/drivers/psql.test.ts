@@ -122,7 +122,6 @@ async function runPsql(house: House): Promise<Outcome> {
     'explain select * from driver_notes;',
     'select 2 + 3 as five \\gset',
     '\\echo :five',
-    'select $1::int \\bind 5 \\g',
   ]);
   const shown = more.stdout.split('\n');
   outcome['watches, shows plans, executes what it selected'] = [shown[2], shown[3]?.slice(0, 8), shown.at(-2)];

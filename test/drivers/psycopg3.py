@@ -1,43 +1,12 @@
 """psycopg 3: what every driver does (see _matrix.ts), with its own means: pipeline mode, copy, server-side cursors, pool."""
-import datetime
-import decimal
-import json
-import os
 import threading
-import uuid
 
 import psycopg
 from psycopg import errors, sql
 from psycopg.types.json import Jsonb
 from psycopg_pool import ConnectionPool
 
-
-def say(check, value):
-    print(json.dumps({"check": check, "value": value}), flush=True)
-
-
-def cancel_until(done, cancel):
-    """Again and again: the first may come before the statement has begun."""
-    while not done.wait(0.3):
-        cancel()
-
-
-values = json.loads(os.environ["DRIVER_VALUES"])
-row = {
-    "small": -7,
-    "whole": 2147483647,
-    "big": 9007199254740993,
-    "num": decimal.Decimal(values["num"]),
-    "word": values["word"],
-    "bytes": bytes.fromhex(values["bytes"][2:]),
-    "at": datetime.datetime(2026, 11, 22, 13, 14, 15, 123456, tzinfo=datetime.timezone.utc),
-    "uid": uuid.UUID(values["uid"]),
-    "doc": json.loads(values["doc"]),
-    "list": [1, None, 3],
-    "words": ["a,b", '"q"', None, "ü"],
-    "yes": True,
-    "nothing": None,
-}
+from matrix import cancel_until, row, say
 
 connection = psycopg.connect("", autocommit=True)
 who = connection.execute("select current_user").fetchone()[0]

@@ -3,7 +3,7 @@ import { runScript, testDriver } from './_matrix.ts';
 
 await testDriver({
   name: 'psycopg 3',
-  run: (house) => runScript(house, [python], 'psycopg3.py'),
+  run: (house) => runScript(house, [python, '-B'], 'psycopg3.py'),
   also: {
     'binary parameters': 4,
     'error in a pipeline': ['22012', 0],

@@ -1,47 +1,17 @@
 """psycopg 2: what every driver does (see _matrix.ts). It puts values into the text by itself."""
-import datetime
-import decimal
 import io
 import json
-import os
 import select
 import threading
-import uuid
 
 import psycopg2
 import psycopg2.extras
 from psycopg2 import errors
 from psycopg2.pool import ThreadedConnectionPool
 
-
-def say(check, value):
-    print(json.dumps({"check": check, "value": value}), flush=True)
-
-
-def cancel_until(done, cancel):
-    """Again and again: the first may come before the statement has begun."""
-    while not done.wait(0.3):
-        cancel()
-
+from matrix import cancel_until, row, say
 
 psycopg2.extras.register_uuid()
-values = json.loads(os.environ["DRIVER_VALUES"])
-row = {
-    "small": -7,
-    "whole": 2147483647,
-    "big": 9007199254740993,
-    "num": decimal.Decimal(values["num"]),
-    "word": values["word"],
-    "bytes": bytes.fromhex(values["bytes"][2:]),
-    "at": datetime.datetime(2026, 11, 22, 13, 14, 15, 123456, tzinfo=datetime.timezone.utc),
-    "uid": uuid.UUID(values["uid"]),
-    "doc": json.loads(values["doc"]),
-    "list": [1, None, 3],
-    "words": ["a,b", '"q"', None, "ü"],
-    "yes": True,
-    "nothing": None,
-}
-
 connection = psycopg2.connect("")
 connection.autocommit = True
 cursor = connection.cursor()

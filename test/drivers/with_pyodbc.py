@@ -1,27 +1,14 @@
 """ODBC, through pyodbc and PostgreSQL's driver: what every driver does (see _matrix.ts), and ODBC's catalogue functions."""
-import datetime
 import decimal
-import json
 import os
 import threading
-import time
 
 import pyodbc
 
-
-def say(check, value):
-    print(json.dumps({"check": check, "value": value}), flush=True)
-
-
-def cancel_until(done, cancel):
-    """Again and again: the first may come before the statement has begun."""
-    while not done.wait(0.3):
-        cancel()
-
+from matrix import cancel_until, say, values
 
 pyodbc.pooling = False
 env = os.environ
-values = json.loads(env["DRIVER_VALUES"])
 
 
 def open_it(**more):

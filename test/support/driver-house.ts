@@ -134,8 +134,14 @@ export async function openHouse(
     },
     begun: async (part) => {
       await gateway.event('statement.begun', ({ text }) => text.text.includes(part));
-      // It is recorded before it is forwarded.
-      await new Promise((resolve) => setTimeout(resolve, 200));
+      // It is recorded before it is forwarded: what cancels it now might overtake it.
+      for (let isRunning = false; !isRunning;) {
+        const rows = await target.query(
+          `select from pg_stat_activity where strpos(query, $1) > 0 and state = 'active' and usename like 'sally_l_%'`,
+          [part],
+        );
+        isRunning = rows.length > 0;
+      }
     },
     record: () => compareRecord(gateway, target, grant),
   };

@@ -378,6 +378,7 @@ export async function startMockApi(
       filedAt: at(),
       expiresAt: at(3_600_000),
       decidedAt: null,
+      statement: null,
       approvals: [],
       approvalsNeeded: 1,
       approverGroups: ['dba'],
@@ -411,6 +412,7 @@ export async function startMockApi(
       how: null,
       endedBy: null,
       openSessions: 0,
+      once: false,
       you: { mayActivate: true, mayConnect: false, mayEnd: true },
     };
     grants.push(grant);

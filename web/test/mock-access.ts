@@ -101,6 +101,7 @@ export function accessHandlers(
         filedAt: at(),
         expiresAt: at(3600),
         decidedAt: null,
+        statement: null,
         approvals: [],
         approvalsNeeded: role.approvers.count,
         approverGroups: role.approvers.groups,

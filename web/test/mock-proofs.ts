@@ -162,6 +162,7 @@ function newGrant(world: World, request: ReturnType<typeof requestOf>): string {
     how: null,
     endedBy: null,
     openSessions: 0,
+    once: false,
   };
   world.grants.set(grant.id, grant);
   return grant.id;
@@ -251,6 +252,10 @@ function contentOf(world: World, ask: ProofAsk, by: Person): unknown {
         summary: [...plan.added, ...plan.changed, ...plan.removed].map(({ what, name }) => `${what} ${name}`),
       };
     }
+    case 'do_action':
+    case 'approve_action':
+    case 'approve_act':
+      throw missing('a hold');
     default:
       return ask satisfies never;
   }

@@ -34,6 +34,26 @@ const contentSecurityPolicy = [
 
 type AnyHandler = (input: unknown, call: Call) => unknown;
 
+/** Nothing is held in this world yet. */
+function holdHandlers(): Pick<
+  Handlers,
+  'listHolds' | 'getHold' | 'denyHold' | 'withdrawHold' | 'giveReason' | 'getDenial' | 'listCovers' | 'endCover'
+> {
+  const none = () => {
+    throw new Refusal('not_found', 'find a hold: there is none');
+  };
+  return {
+    listHolds: () => ({ items: [], next: null }),
+    listCovers: () => ({ items: [] }),
+    getHold: none,
+    denyHold: none,
+    withdrawHold: none,
+    giveReason: none,
+    getDenial: none,
+    endCover: none,
+  };
+}
+
 export type MockServer = { readonly url: string; readonly close: () => Promise<void> };
 
 export async function startMockServer(world: World, dist: string): Promise<MockServer> {
@@ -43,6 +63,7 @@ export async function startMockServer(world: World, dist: string): Promise<MockS
     ...proofHandlers(world, () => origin),
     ...accessHandlers(world),
     ...evidenceHandlers(world),
+    ...holdHandlers(),
   };
   const server = createServer((request, response) => {
     answer(world, handlers, dist, request, response).catch((cause: unknown) => {

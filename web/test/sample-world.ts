@@ -83,6 +83,7 @@ export function addRequest(
     filedAt: at(-120),
     expiresAt: at(3400),
     decidedAt: null,
+    statement: null,
     approvals: [],
     approvalsNeeded: 1,
     approverGroups: of.approvers.groups,
@@ -114,6 +115,7 @@ export function addGrant(sample: Sample, state: 'approved' | 'active', role = 'o
     how: null,
     endedBy: null,
     openSessions: 0,
+    once: false,
   });
   return grant;
 }

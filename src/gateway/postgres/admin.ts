@@ -89,6 +89,9 @@ function clientFor(access: TargetAccess, hasCertificate: boolean): typeof pg.Cli
   };
 }
 
+/** To one target. Who waits for one waits as long as for a connection, and is told that the target does not answer. */
+export const mostAdminConnections = 4;
+
 /**
  * "tuple concurrently updated": somebody else has granted or revoked something on the same object meanwhile, which PostgreSQL
  * neither waits for nor has a code of its own for.
@@ -99,7 +102,7 @@ const mostTries = 10;
 export function openAdmin(access: TargetAccess): Admin {
   const { address, tls, isDirect } = dialOptions(access);
   const pool = new pg.Pool({
-    Client: clientFor(access, tls?.cert !== undefined),
+    Client: clientFor(access, tls?.context.cert !== undefined),
     // Bound to the server's certificate where it offers that.
     enableChannelBinding: tls !== undefined,
     // Missing in the declarations.
@@ -110,11 +113,11 @@ export function openAdmin(access: TargetAccess): Admin {
     database: access.database,
     user: access.admin.user,
     password: () => access.admin.password.reveal(),
-    ssl: tls ?? false,
+    ssl: tls === undefined ? false : { ...tls.context, ...tls.connection },
     ...(isDirect ? { sslnegotiation: 'direct' as const } : {}),
     keepAlive: true,
     application_name: 'sallyport',
-    max: 4,
+    max: mostAdminConnections,
     idleTimeoutMillis: 10_000,
     connectionTimeoutMillis: access.connectTimeout,
     // A server that has gone silent would hold a connection of the few for as long as TCP has patience. Longer than the

@@ -30,6 +30,7 @@ import { firstUserOid, typeText, type TypeShape } from '#sql/type-by-oid.ts';
 import type { Protocol, RecordedParameter } from '../records.ts';
 import type { Portal, Prepared, Run } from './exchange.ts';
 import { dependsOnPrepared, isCacheable, lookUp, type Allowed, type Book, type Denied, type Verdict } from './judge.ts';
+import type { AskedNames } from './judge-worker.ts';
 import type { LedgerEntry } from './ledger.ts';
 import { currentBook, hasOwnDefinitions, noteForwarded, type Link } from './link.ts';
 import { recordParameters } from './recorded-parameters.ts';
@@ -88,8 +89,8 @@ export class ClientMessages {
   #streamHash: { readonly hash: Hash; readonly done: (sha256: string) => void } | undefined;
   /** What `declare` may have made, by name. */
   readonly #cursors = new Map<string, readonly Cursor[]>();
-  /** The earliest judgement of one that is no longer in there. */
-  #cursorsForgottenAt: number | undefined;
+  /** The earliest judgement of one that isn't in there: a function may have opened one at any time. */
+  #cursorsForgottenAt: number;
   readonly #shapes = new Map<number, TypeShape | undefined>();
   /** Since the last Sync or Query. */
   #hasExecuted = false;
@@ -112,6 +113,7 @@ export class ClientMessages {
     this.#link = link;
     this.#target = target;
     this.#resume = resume;
+    this.#cursorsForgottenAt = link.judge.decidedAnew();
   }
 
   /**
@@ -375,7 +377,7 @@ export class ClientMessages {
       parameters.push(rest);
       this.#streamHash = { hash, done: (sha256) => (rest.sha256 = sha256) };
     }
-    const portal: Portal = { prepared, parameters };
+    const portal: Portal = { prepared, parameters, names: link.names.asked, judgedAt: link.judge.decidedAnew() };
     const bytes = Math.min(length, link.limits.maxWholeBindBytes);
     link.exchange.push({ kind: 'bind', entry: link.portals.set(message.portal, portal, link.segment), bytes });
     return pass;
@@ -393,6 +395,11 @@ export class ClientMessages {
     if (refused === hold) return hold;
     if (refused !== undefined) return this.#refuse('extended', refused, prepared.text, parameters);
     const { verdict } = prepared;
+    // INVARIANT 4: the server has looked its names up at Bind. Under another path that is no longer what was judged just now.
+    const now = link.judge.decidedAnew();
+    if (portal.judgedAt !== now && !isSamePath(portal.names, link.names.asked))
+      return this.#refuse('extended', bindAgain(verdict), prepared.text, parameters);
+    portal.judgedAt = now;
     if (this.#fetchesPortal(verdict))
       return this.#refuse('extended', this.#fetchOfPortal(verdict), prepared.text, parameters);
     const cursor = this.#judgeCursors(verdict);
@@ -470,7 +477,7 @@ export class ClientMessages {
     const now = this.#link.judge.decidedAnew();
     for (const name of verdict.fetches) {
       const cursors = this.#mayStandFor(name);
-      if (cursors.length === 0 && (this.#cursorsForgottenAt ?? now) !== now) return declareAgain(verdict, name);
+      if (cursors.length === 0 && this.#cursorsForgottenAt !== now) return declareAgain(verdict, name);
       for (const cursor of cursors) {
         if (cursor.judgedAt === now) continue;
         if (cursor.text === undefined) return declareAgain(verdict, name);
@@ -489,7 +496,7 @@ export class ClientMessages {
       const [oldest] = this.#cursors;
       if (this.#cursors.size >= maxPortals && oldest !== undefined) {
         this.#cursors.delete(oldest[0]);
-        this.#cursorsForgottenAt = Math.min(this.#cursorsForgottenAt ?? Infinity, firstJudged(oldest[1]));
+        this.#cursorsForgottenAt = Math.min(this.#cursorsForgottenAt, firstJudged(oldest[1]));
       }
       const judgedAt = this.#link.judge.decidedAnew();
       this.#cursors.set(
@@ -723,6 +730,19 @@ const nameTooLong = {
   message: 'sallyport: the name of a statement or portal is longer than 63 bytes',
 };
 
+const isSamePath = (a: AskedNames, b: AskedNames): boolean =>
+  a.kind === 'known' && b.kind === 'known' && JSON.stringify(a.searchPath) === JSON.stringify(b.searchPath);
+
+const bindAgain = (verdict: Allowed): Denied => ({
+  kind: 'deny',
+  policyVersion: verdict.policyVersion,
+  policies: verdict.policies,
+  sqlState: '42501',
+  message: 'sallyport: the portal was bound under another search path, and before the policy changed',
+  hint: 'Bind it again.',
+  isFinal: false,
+});
+
 const givenUp = (link: Link): Denied => ({
   kind: 'deny',
   policyVersion: link.session.policyVersion,
@@ -737,8 +757,8 @@ const declareAgain = (verdict: Allowed, name: string): Denied => ({
   policyVersion: verdict.policyVersion,
   policies: verdict.policies,
   sqlState: '42501',
-  message: `sallyport: cursor \`${name}\` was declared before the policy changed`,
-  hint: 'Declare it again.',
+  message: `sallyport: cursor \`${name}\` may be from before the policy changed`,
+  hint: '`declare` it again, or connect again where a function opens it.',
   isFinal: false,
 });
 

@@ -1,10 +1,17 @@
 /** Connects to a target: a plain socket on this machine, or TLS with a verified name. Nothing of the login happens here. */
+import { hash } from 'node:crypto';
 import { connect, type Socket } from 'node:net';
-import { connect as tlsConnect, type ConnectionOptions, type TLSSocket } from 'node:tls';
+import {
+  connect as tlsConnect,
+  createSecureContext,
+  type SecureContext,
+  type SecureContextOptions,
+  type TLSSocket,
+} from 'node:tls';
 import { serverEndPointBinding } from '#wire/postgres/scram.ts';
 import { encodeSslRequest } from '#wire/postgres/startup.ts';
 import { Endpoint } from './endpoint.ts';
-import { TargetFault, type Dialled } from './target-address.ts';
+import { TargetFault, type Dialled, type DialledTls } from './target-address.ts';
 
 /** A peer that vanishes without a word is noticed by the system, however long a session is idle. */
 const keepAliveMs = 60_000;
@@ -25,7 +32,7 @@ export async function dial(dialled: Dialled, signal: AbortSignal): Promise<Conne
   return { endpoint, binding: undefined };
 }
 
-async function dialTls(dialled: Dialled, options: ConnectionOptions, signal: AbortSignal): Promise<Connected> {
+async function dialTls(dialled: Dialled, options: DialledTls, signal: AbortSignal): Promise<Connected> {
   const raw = connect(dialled.address);
   raw.setNoDelay(true);
   const connected = new Promise<void>((resolve) => raw.once('connect', resolve));
@@ -47,13 +54,27 @@ async function dialTls(dialled: Dialled, options: ConnectionOptions, signal: Abo
   };
 }
 
-function wrap(raw: Socket, options: ConnectionOptions): TLSSocket {
+function wrap(raw: Socket, options: DialledTls): TLSSocket {
   try {
-    return tlsConnect({ ...options, socket: raw });
+    return tlsConnect({ ...options.connection, secureContext: contextFor(options.context), socket: raw });
   } catch (cause) {
     raw.destroy();
     throw new TargetFault('target_misconfigured', 'the certificates for the target can not be used', { cause });
   }
+}
+
+/** With the certificates parsed, last used last. One for each connection would cost milliseconds, and be kept with it. */
+const contexts = new Map<string, SecureContext>();
+const maxContexts = 64;
+
+function contextFor(from: SecureContextOptions): SecureContext {
+  const name = hash('sha256', JSON.stringify(from), 'hex');
+  const context = contexts.get(name) ?? createSecureContext(from);
+  contexts.delete(name);
+  contexts.set(name, context);
+  const [oldest] = contexts.keys();
+  if (contexts.size > maxContexts && oldest !== undefined) contexts.delete(oldest);
+  return context;
 }
 
 async function askForTls(raw: Socket, signal: AbortSignal): Promise<void> {

@@ -8,6 +8,7 @@ import { createHash, type Hash } from 'node:crypto';
 import { performance } from 'node:perf_hooks';
 import type { Journal } from '../journal.ts';
 import type { GatewayEvent, Protocol, RecordedParameter, SessionRef } from '../records.ts';
+import type { AskedNames } from './judge-worker.ts';
 import type { Allowed, Denied } from './judge.ts';
 import type { LedgerEntry } from './ledger.ts';
 import { RecordJson } from './record-json.ts';
@@ -23,7 +24,14 @@ export type Prepared = {
   book: unknown;
 };
 
-export type Portal = { readonly prepared: Prepared; readonly parameters: readonly RecordedParameter[] };
+export type Portal = {
+  readonly prepared: Prepared;
+  readonly parameters: readonly RecordedParameter[];
+  /** The path by which the server has looked its names up, as far as we know. */
+  readonly names: AskedNames;
+  /** What it was judged by: `Judge.decidedAnew`. */
+  judgedAt: number;
+};
 
 /** One execution on its way. */
 export type Run = {
@@ -143,9 +151,9 @@ export class Exchange {
     return item;
   }
 
-  /** Whether a statement runs that a cancel request would reach. */
+  /** Whether something of the client's runs that a cancel request would reach. Beside our own question nothing does. */
   get isRunning(): boolean {
-    return !this.isEmpty;
+    return !this.isEmpty && this.head?.kind !== 'names';
   }
 
   /** Whether something of the client's runs there, a commit included; not our own question, nor what only prepares. */

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { AuthorizedSession } from '#core/session.ts';
 import type { Need, StatementAnalysis } from '#sql/needs.ts';
+import { hubOfReads } from '#test/support/hub-of-reads.ts';
 import { createJudge, lookUp } from './judge.ts';
 import type { AskedNames } from './judge-worker.ts';
 
@@ -20,34 +21,13 @@ function makeJudge() {
   const state = { isAllowed: true, more: {} as Partial<StatementAnalysis> };
   const judge = createJudge({
     onFault: (_what, error) => assert.fail(String(error)),
-    hub: {
-      analyse: ({ text }) =>
-        Promise.resolve({
-          kind: 'statements',
-          statements: [
-            {
-              text,
-              tag: 'SELECT',
-              class: 'read',
-              needs: [need],
-              hasWhere: undefined,
-              functions: [],
-              copy: undefined,
-              mayChangeNames: false,
-              endsTransaction: false,
-              mayLeaveReadOnly: false,
-              ...state.more,
-            },
-          ],
-        }),
+    hub: hubOfReads({
+      more: () => ({ needs: [need], ...state.more }),
       decide: () =>
-        Promise.resolve(
-          state.isAllowed
-            ? { kind: 'allow', policyVersion: 'v1', variesWith: 'nothing', policies: ['p'] }
-            : { kind: 'deny', policyVersion: 'v1', variesWith: 'nothing', policies: [], missing: [need], roles: [] },
-        ),
-      reloadCatalogue: () => Promise.resolve(),
-    },
+        state.isAllowed
+          ? { kind: 'allow', policyVersion: 'v1', variesWith: 'nothing', policies: ['p'] }
+          : { kind: 'deny', policyVersion: 'v1', variesWith: 'nothing', policies: [], missing: [need], roles: [] },
+    }),
   });
   const text = (n: number) => `select id from orders where id = ${n}`;
   const ask = (n: number) => judge.judge({ session, names, text: text(n), prepared: () => [] });

@@ -38,7 +38,7 @@ import { startProxy, type Proxy } from './proxy.ts';
 import type { StartupAsk } from './startup-parameters.ts';
 import { dialOptions, TargetFault } from './target-address.ts';
 import { explainTargetTrouble, type TargetTrouble } from './target-trouble.ts';
-import { openUpstream, sendCancel, type Upstream } from './upstream.ts';
+import { openUpstream, sendCancel, type CancelKey, type Upstream } from './upstream.ts';
 
 export type OpenContext = {
   readonly hub: Hub;
@@ -146,30 +146,13 @@ export async function openSession(
     return 'not_authorized';
   }
   const { session } = answer;
-  const opening = new AbortController();
-  let proxy: Proxy | undefined;
-  /** Set once it has to go: resolves when the supervisor says why. */
-  let going: PromiseWithResolvers<void> | undefined;
+  // From here on the session exists, so whatever ends it is written down, and a revocation reaches it.
+  const admitted = admit(session, context.supervisor);
   let reached: Upstream | undefined;
   let forgetKey = (): void => {};
-  let cutBefore: { readonly reason: EndReason; readonly message: string } | undefined;
-  // From here on the session exists, so whatever ends it is written down, and a revocation reaches it.
-  const { release } = context.supervisor.admit({
-    session,
-    mark: () => {
-      if (proxy === undefined) going ??= Promise.withResolvers();
-      else proxy.mark();
-    },
-    cut: (reason, message) => {
-      if (proxy !== undefined) return proxy.cut(reason, message);
-      cutBefore = { reason, message };
-      going?.resolve();
-      opening.abort(new TargetFault('target_unreachable', message));
-    },
-  });
   context.reached?.('supervisor_admitted');
   const neverStarted = (reason: EndReason, message: string) => {
-    release();
+    admitted.release();
     journal.append({
       kind: 'session.ended',
       on: refOf(session),
@@ -186,7 +169,7 @@ export async function openSession(
 
   let settingsEnded = (_outcome: Outcome): void => {};
   try {
-    const signal = AbortSignal.any([opening.signal, AbortSignal.timeout(openTimeoutMs)]);
+    const signal = AbortSignal.any([admitted.signal, AbortSignal.timeout(openTimeoutMs)]);
     const settings = await settingsOf(session, startup, context);
     if (settings.kind === 'refused') {
       const { sqlState, message, hint } = settings.verdict;
@@ -201,18 +184,12 @@ export async function openSession(
     settingsEnded = () => {};
     hub.connected(session.id, upstream.cancelKey.processId);
     context.reached?.('target_signed_in');
-    // Not `await going?.promise`: that would leave a moment in which a mark isn't seen.
-    if (going !== undefined) await going.promise;
-    if (cutBefore !== undefined) throw new TargetFault('target_refused', 'cut');
+    // Not awaited when there is none: that would leave a moment in which a mark isn't seen.
+    const going = admitted.going();
+    if (going !== undefined) await going;
+    if (admitted.cutBefore() !== undefined) throw new TargetFault('target_refused', 'cut');
     if (socket.destroyed) throw new Error('client closed the connection');
-    const cancel = async () => {
-      if (proxy?.giveUp() === true) return;
-      const running = proxy?.running();
-      // What can't be recorded isn't done, a cancel neither.
-      if (proxy === undefined || running === undefined || !proxy.noteCancel()) return;
-      await cancelQuietly(upstream, () => proxy?.running() === running, context);
-    };
-    const key = context.cancels.register(cancel, arrival.minorVersion >= 2 ? 32 : 4);
+    const key = registerCancel(admitted, upstream.cancelKey, arrival.minorVersion >= 2 ? 32 : 4, context);
     forgetKey = key.release;
     const hello = [encodeAuthenticationOk()];
     for (const [name, value] of upstream.parameters) hello.push(encodeParameterStatus(name, value));
@@ -221,34 +198,15 @@ export async function openSession(
     context.reached?.('client_told_ready');
     const early = reader.detach();
     const client = arrival.isTls ? Endpoint.stream(socket) : Endpoint.adopt(socket);
-    proxy = startProxy({
-      session,
-      client,
-      target: upstream.endpoint,
-      early,
-      earlyOfTarget: upstream.early,
-      databaseRole,
-      statementsBefore: startup.judged.length,
-      journal,
-      judge: context.judge,
-      clock: context.clock,
-      limits: context.limits,
-      strict: context.strict,
-      cancelUpstream: (isWanted) => void cancelQuietly(upstream, isWanted, context),
-      reached: context.reached,
-      onFault: (error) => context.events.fault('session failed', error),
-      onEnd: (reason, totals) => {
-        release();
-        key.release();
-        context.events.sessionEnded(session, reason, totals);
-      },
-    });
+    const statementsBefore = startup.judged.length;
+    begin({ session, admitted, key, client, upstream, early, databaseRole, statementsBefore }, context);
     context.events.sessionOpened(session, performance.now() - startedAt);
     return 'opened';
   } catch (error) {
     reached?.endpoint.destroy();
     forgetKey();
     settingsEnded({ kind: 'cut' });
+    const cutBefore = admitted.cutBefore();
     if (cutBefore !== undefined) {
       neverStarted(cutBefore.reason, cutBefore.message);
       refuse('57P01', cutBefore.message);
@@ -265,6 +223,102 @@ export async function openSession(
     refuse(sqlState, message, hint);
     return 'target_failed';
   }
+}
+
+type Admitted = {
+  readonly release: () => void;
+  /** Aborted when it is cut before it runs. */
+  readonly signal: AbortSignal;
+  /** Once it has to go: resolves when the supervisor says why. */
+  readonly going: () => Promise<void> | undefined;
+  readonly cutBefore: () => { readonly reason: EndReason; readonly message: string } | undefined;
+  readonly proxy: () => Proxy | undefined;
+  readonly runs: (proxy: Proxy) => void;
+};
+
+/**
+ * The session as the supervisor holds it, from its first moment. A function of its own, as are the next two: what they make
+ * is kept for as long as the session runs, and the login's sockets, buffers and messages would be kept with it.
+ */
+function admit(session: AuthorizedSession, supervisor: Supervisor): Admitted {
+  const opening = new AbortController();
+  let proxy: Proxy | undefined;
+  let going: PromiseWithResolvers<void> | undefined;
+  let cutBefore: ReturnType<Admitted['cutBefore']>;
+  const { release } = supervisor.admit({
+    session,
+    mark: () => {
+      if (proxy === undefined) going ??= Promise.withResolvers();
+      else proxy.mark();
+    },
+    cut: (reason, message) => {
+      if (proxy !== undefined) return proxy.cut(reason, message);
+      cutBefore = { reason, message };
+      going?.resolve();
+      opening.abort(new TargetFault('target_unreachable', message));
+    },
+  });
+  return {
+    release,
+    signal: opening.signal,
+    going: () => going?.promise,
+    cutBefore: () => cutBefore,
+    proxy: () => proxy,
+    runs: (started) => (proxy = started),
+  };
+}
+
+function registerCancel({ proxy: running }: Admitted, target: CancelKey, bytes: number, context: OpenContext) {
+  const cancel = async () => {
+    const proxy = running();
+    if (proxy?.giveUp() === true) return;
+    const cycle = proxy?.running();
+    // What can't be recorded isn't done, a cancel neither.
+    if (proxy === undefined || cycle === undefined || !proxy.noteCancel()) return;
+    await cancelQuietly(target, () => proxy.running() === cycle, context);
+  };
+  return context.cancels.register(cancel, bytes);
+}
+
+function begin(
+  ask: {
+    readonly session: AuthorizedSession;
+    readonly admitted: Admitted;
+    readonly key: { readonly release: () => void };
+    readonly client: Endpoint;
+    readonly upstream: Upstream;
+    readonly early: Buffer;
+    readonly databaseRole: string;
+    readonly statementsBefore: number;
+  },
+  context: OpenContext,
+): void {
+  const { session, key, client, upstream, early, databaseRole, statementsBefore } = ask;
+  const { release, runs } = ask.admitted;
+  const { cancelKey } = upstream;
+  const proxy = startProxy({
+    session,
+    client,
+    target: upstream.endpoint,
+    early,
+    earlyOfTarget: upstream.early,
+    databaseRole,
+    statementsBefore,
+    journal: context.journal,
+    judge: context.judge,
+    clock: context.clock,
+    limits: context.limits,
+    strict: context.strict,
+    cancelUpstream: (isWanted) => void cancelQuietly(cancelKey, isWanted, context),
+    reached: context.reached,
+    onFault: (error) => context.events.fault('session failed', error),
+    onEnd: (reason, totals) => {
+      release();
+      key.release();
+      context.events.sessionEnded(session, reason, totals);
+    },
+  });
+  runs(proxy);
 }
 
 /** The hub says so, from wherever it is: known by the code. */
@@ -375,12 +429,12 @@ function orAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
 
 /** If it doesn't get through, the end of the login ends the statement as well. */
 async function cancelQuietly(
-  upstream: Upstream,
+  key: CancelKey,
   isWanted: () => boolean,
   context: Pick<OpenContext, 'reached'>,
 ): Promise<void> {
   try {
-    await sendCancel(upstream.cancelKey, isWanted, AbortSignal.timeout(5000));
+    await sendCancel(key, isWanted, AbortSignal.timeout(5000));
     context.reached?.('cancel_sent');
   } catch {
     // As said.

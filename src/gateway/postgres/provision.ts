@@ -19,7 +19,8 @@ import type { ControlPlane, TargetAccess } from '../control-plane.ts';
 import type { Reached } from '../fault-points.ts';
 import type { GatewayEvent } from '../records.ts';
 import type { Timers } from '../timers.ts';
-import { openAdmin, quoteIdentifier, quoteLiteral, sqlStateOf, type Admin } from './admin.ts';
+import { createTurns } from '../turns.ts';
+import { mostAdminConnections, openAdmin, quoteIdentifier, quoteLiteral, sqlStateOf, type Admin } from './admin.ts';
 import { convergeRole, dropUndeclaredRole } from './database-role.ts';
 import { databaseRoleName, databaseRolePrefix, grantOfLogin, loginName, loginPrefix } from './names.ts';
 import { TargetFault } from './target-address.ts';
@@ -76,13 +77,20 @@ export type Provisioner = AsyncDisposable & {
 const iterations = 4096;
 /** The administrator's connections to a target that refuses logins are opened anew at most this often. */
 const renewAtMostEveryMs = 10_000;
+/**
+ * Of the administrator's few connections (admin.ts) one is left for who comes in: a drop may wait for backends that don't end,
+ * and for locks that somebody else holds.
+ */
+const mostDrops = mostAdminConnections - 1;
 /** A role that was made true is looked at again after this. */
 const convergeEveryMs = 60_000;
 
 type Made = {
   readonly number: number;
   isStale: boolean;
-  readonly login: Promise<Login>;
+  login: Promise<Login>;
+  /** What its sessions begin with, as in `limitsOf`. */
+  limits: string;
   readonly resource: ResourceName;
   readonly access: TargetAccess;
 };
@@ -103,6 +111,7 @@ export function createProvisioner(context: {
   const retired = new Set<Admin>();
   let count = 0;
   const dropping = new Map<string, Promise<void>>();
+  const turns = createTurns(mostDrops);
   /** Targets that can't look whether somebody still waits for an answer. */
   const blind = new Set<ResourceName>();
   let isStopped = false;
@@ -180,16 +189,11 @@ export function createProvisioner(context: {
     const quoted = quoteIdentifier(user);
     const attributes = [
       'login noinherit',
-      `connection limit ${role.maxConnections}`,
       `password ${quoteLiteral(verifierFromKeys(keys, salt, iterations))}`,
       `valid until ${quoteLiteral(formatInstant(endsAt))}`,
     ].join(' ');
     const set = `alter role ${quoted} set`;
-    const settings = [
-      `${set} role to ${quoteLiteral(databaseRole)}`,
-      `${set} statement_timeout to ${Math.ceil(role.statementTimeout)}`,
-      `${set} default_transaction_read_only to ${isReadOnly(role) ? 'on' : 'off'}`,
-    ];
+    const settings = [`${set} role to ${quoteLiteral(databaseRole)}`, limitsOf(user, role)];
     // INVARIANT 4: a statement whose gateway has died is ended by the target, which would not look before it has an answer.
     // From 14 on, and not on every platform.
     const looks = `${set} client_connection_check_interval to '1s'`;
@@ -250,7 +254,7 @@ export function createProvisioner(context: {
   const dropLogin = (admin: Admin, resource: ResourceName, user: string, because: 'ended' | 'reconciled') => {
     const running = dropping.get(user);
     if (running !== undefined) return running;
-    const run = dropOnce(admin, user, context.reached)
+    const run = dropOnce(admin, user, (rest) => turns(resource, rest), context.reached)
       .then((wasThere) => {
         if (wasThere) context.reached?.('login_dropped');
         if (wasThere) record({ kind: 'target.login_dropped', resource, login: user, because });
@@ -286,11 +290,22 @@ export function createProvisioner(context: {
     grants: () => [...made.keys()],
     login(session, access) {
       const known = made.get(session.grant);
-      if (known?.isStale === false)
+      const limits = limitsOf(loginName(access.installation, session.grant), session.role);
+      if (known?.isStale === false) {
+        if (known.limits !== limits) {
+          // INVARIANT 9: the role was declared anew, and the login is of before.
+          known.limits = limits;
+          known.login = known.login.then(async (login) => {
+            await adminOf(access).query(limits);
+            return login;
+          });
+          known.login.catch(() => (known.isStale = true));
+        }
         return Promise.all([known.login, makeTrue(access, session.role)]).then(([login]) => login);
+      }
       const number = (count += 1);
       const login = make(session, access, number);
-      const entry: Made = { number, login, resource: access.resource, access, isStale: false };
+      const entry: Made = { number, login, limits, resource: access.resource, access, isStale: false };
       made.set(session.grant, entry);
       login.catch(() => (entry.isStale = true));
       return login;
@@ -407,8 +422,23 @@ export function createProvisioner(context: {
   };
 }
 
+/** The statements that give a login what its role says of sessions. */
+function limitsOf(user: string, role: Role): string {
+  const alter = `alter role ${quoteIdentifier(user)}`;
+  return [
+    `${alter} connection limit ${role.maxConnections}`,
+    `${alter} set statement_timeout to ${Math.ceil(role.statementTimeout)}`,
+    `${alter} set default_transaction_read_only to ${isReadOnly(role) ? 'on' : 'off'}`,
+  ].join('; ');
+}
+
 /** Shuts the door, ends what is inside, takes the door away. False when there was none. Throws when it can't. */
-async function dropOnce(admin: Admin, user: string, reached?: Reached): Promise<boolean> {
+async function dropOnce(
+  admin: Admin,
+  user: string,
+  inTurn: (rest: () => Promise<void>) => Promise<void>,
+  reached?: Reached,
+): Promise<boolean> {
   const quoted = quoteIdentifier(user);
   try {
     await admin.query(`alter role ${quoted} nologin`);
@@ -417,6 +447,11 @@ async function dropOnce(admin: Admin, user: string, reached?: Reached): Promise<
     throw error;
   }
   reached?.('login_locked');
+  await inTurn(() => takeAway(admin, user, quoted));
+  return true;
+}
+
+async function takeAway(admin: Admin, user: string, quoted: string): Promise<void> {
   for (let tries = 0; ; tries += 1) {
     // With a time-out the function waits until the backend is gone.
     const left = await admin.query(
@@ -436,5 +471,4 @@ async function dropOnce(admin: Admin, user: string, reached?: Reached): Promise<
     await admin.query(`drop owned by ${quoted}`);
     await admin.query(`drop role if exists ${quoted}`);
   }
-  return true;
 }

@@ -93,8 +93,8 @@ export function startProxy(options: {
     link.isMarked = true;
     clearInterval(watch);
     clearInterval(watchHeld);
-    const wasRunning = exchange.isRunning;
-    if (wasRunning && !target.isClosed) {
+    const wasAsked = !exchange.isEmpty;
+    if (exchange.isRunning && !target.isClosed) {
       journal.append({ kind: 'statement.cancelled', on: ref, by: 'gateway' });
       options.cancelUpstream(() => true);
     }
@@ -114,7 +114,7 @@ export function startProxy(options: {
       if (options.reached !== undefined) target.socket.once('close', () => options.reached?.('sockets_closed'));
       if (target.isClosed) target.finish(500);
       // A server in the midst of an answer would complain of one who has gone.
-      else if (wasRunning) {
+      else if (wasAsked) {
         target.write(encodeTerminate());
         target.finish(500);
       } else target.leave(encodeTerminate(), 500);

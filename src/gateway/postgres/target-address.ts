@@ -3,7 +3,7 @@
  * without TLS only this very machine.
  */
 import { constants } from 'node:crypto';
-import { checkServerIdentity, type ConnectionOptions } from 'node:tls';
+import { checkServerIdentity, type ConnectionOptions, type SecureContextOptions } from 'node:tls';
 import { isIP } from 'node:net';
 import type { TargetRoute } from '../control-plane.ts';
 
@@ -25,9 +25,15 @@ export const isLoopback = (host: string): boolean =>
   host === '::ffff:127.0.0.1' ||
   (isIP(host) === 4 && host.startsWith('127.'));
 
+export type DialledTls = {
+  /** Of which one can be made for many connections: certificates and limits. */
+  readonly context: SecureContextOptions;
+  readonly connection: ConnectionOptions;
+};
+
 export type Dialled = {
   readonly address: { readonly host: string; readonly port: number } | { readonly path: string };
-  readonly tls: ConnectionOptions | undefined;
+  readonly tls: DialledTls | undefined;
   /** TLS from the first byte, rather than after a request. */
   readonly isDirect: boolean;
 };
@@ -50,17 +56,21 @@ export function dialOptions(access: TargetRoute): Dialled {
     address,
     isDirect: tls.direct === true,
     tls: {
-      // Whatever is in the file is trusted by itself: an intermediate, or the server's own certificate as a pin.
-      ...(tls.ca === undefined ? {} : { ca: tls.ca, allowPartialTrustChain: true }),
-      ...(tls.certificate === undefined ? {} : { cert: tls.certificate.chain, key: tls.certificate.key.reveal() }),
-      // An IP address can't be sent as SNI; the certificate is checked against it all the same.
-      ...(isIP(name) === 0 ? { servername: name } : {}),
-      rejectUnauthorized: true,
-      // TLS 1.2 could be negotiated anew in mid-session, with another certificate; no PostgreSQL does.
-      secureOptions: constants.SSL_OP_NO_RENEGOTIATION,
-      minVersion: 'TLSv1.2',
-      ALPNProtocols: ['postgresql'],
-      checkServerIdentity: (_host, certificate) => checkServerIdentity(name, certificate),
+      context: {
+        // Whatever is in the file is trusted by itself: an intermediate, or the server's own certificate as a pin.
+        ...(tls.ca === undefined ? {} : { ca: tls.ca, allowPartialTrustChain: true }),
+        ...(tls.certificate === undefined ? {} : { cert: tls.certificate.chain, key: tls.certificate.key.reveal() }),
+        // TLS 1.2 could be negotiated anew in mid-session, with another certificate; no PostgreSQL does.
+        secureOptions: constants.SSL_OP_NO_RENEGOTIATION,
+        minVersion: 'TLSv1.2',
+      },
+      connection: {
+        // An IP address can't be sent as SNI; the certificate is checked against it all the same.
+        ...(isIP(name) === 0 ? { servername: name } : {}),
+        rejectUnauthorized: true,
+        ALPNProtocols: ['postgresql'],
+        checkServerIdentity: (_host, certificate) => checkServerIdentity(name, certificate),
+      },
     },
   };
 }

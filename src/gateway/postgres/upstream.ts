@@ -80,7 +80,7 @@ async function open(
     identity: login,
     binding,
     isTls: dialled.tls !== undefined,
-    hasCertificate: dialled.tls?.cert !== undefined,
+    hasCertificate: dialled.tls?.context.cert !== undefined,
     nonce: Buffer.from(context.random(18)).toString('base64'),
   });
   const handshake = createHandshake({
