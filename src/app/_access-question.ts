@@ -20,8 +20,9 @@ import { seconds, type Instant } from '#core/instant.ts';
 import { parseHandle, type Principal } from '#core/principal.ts';
 import { expire } from '#core/request.ts';
 import { objectActions, parseNeed, type ObjectKind } from '#policy/parse-need.ts';
-import type { Administered, GrantRef, StatementQuestion } from '#policy/question.ts';
+import type { Administered, StatementQuestion } from '#policy/question.ts';
 import { quoteName, type Need, type StatementClass } from '#sql/needs.ts';
+import { readGrantRef } from './_circumstances.ts';
 import { mayDecide } from './_decide-request.ts';
 import { grantOf, principalOf, readRequest } from './_rows.ts';
 import type { AppContext } from './context.ts';
@@ -164,7 +165,7 @@ const kinds = {
         action: action.name === 'revoke_grant' ? 'revoke_grant' : 'activate_grant',
         principal: subject,
         now,
-        grant: referenceTo(grant),
+        grant: await readGrantRef(ctx.db, grant),
       });
       if (action.name === 'activate_grant' && (grant.state !== 'approved' || now < grant.notBefore)) return denied;
       return judgedOf(decision);
@@ -249,12 +250,12 @@ async function connect(
   roles: readonly RoleName[],
 ): Promise<Judged> {
   return await underGrants(ctx, subject, concerns, {
-    judge: (grant) =>
+    judge: async (grant) =>
       ctx.policy.decide({
         action: 'connect',
         principal: subject,
         now: ctx.clock.now(),
-        grant: referenceTo(grant),
+        grant: await readGrantRef(ctx.db, grant),
         client: { address, tls: true },
       }),
     // Which of several is for the person to say.
@@ -300,14 +301,15 @@ async function statement(
   };
   // Which device it would be done on, and how long after a sign-in, nobody knows: the less trusted.
   const circumstances = { now: ctx.clock.now(), ...(address === '' ? {} : { client: { address, tls: true } }) };
-  return await underGrants(ctx, subject, (grant) => resourceOf(grant.role) === resource, {
-    judge: (grant) =>
+  // A grant for one statement alone isn't known by what that needs: whether it is the statement, only its run can tell.
+  return await underGrants(ctx, subject, (grant, isForOne) => resourceOf(grant.role) === resource && !isForOne, {
+    judge: async (grant) =>
       ctx.policy.decide({
         ...circumstances,
         action: 'statement',
         principal: subject,
         role: grant.role,
-        grant: referenceTo(grant),
+        grant: await readGrantRef(ctx.db, grant),
         needs,
         context,
       }),
@@ -319,27 +321,29 @@ async function statement(
 async function underGrants(
   ctx: AppContext,
   subject: Principal,
-  concerns: (grant: Grant) => boolean,
-  ask: { readonly judge: (grant: Grant) => Decision; readonly roleToAskFor: () => RoleName | undefined },
+  concerns: (grant: Grant, isForOne: boolean) => boolean,
+  ask: { readonly judge: (grant: Grant) => Promise<Decision>; readonly roleToAskFor: () => RoleName | undefined },
 ): Promise<Judged> {
   if (subject.state !== 'active') return denied;
   const now = ctx.clock.now();
-  const grants = (await grantsOf(ctx, subject.id, now)).filter(concerns);
+  const grants = (await grantsOf(ctx, subject.id, now)).flatMap(({ grant, isForOne }) =>
+    concerns(grant, isForOne) ? [grant] : [],
+  );
   let answer: Judged = denied;
   for (const grant of grants.filter((one) => isLive(one, now))) {
-    const judged: Judged = { ...judgedOf(ask.judge(grant)), grant };
+    const judged: Judged = { ...judgedOf(await ask.judge(grant)), grant };
     if (judged.kind === 'allow') return judged;
     if (answer.kind === 'deny') answer = judged;
   }
   if (answer.kind === 'curable') return answer;
   const { grant: _, ...rest } = answer;
-  const waiting = grants.find((one) => one.state === 'approved' && ask.judge(one).kind !== 'deny');
-  if (waiting !== undefined) return { ...rest, grant: waiting };
+  for (const waiting of grants.filter((one) => one.state === 'approved'))
+    if ((await ask.judge(waiting)).kind !== 'deny') return { ...rest, grant: waiting };
   const role = ask.roleToAskFor();
   return role === undefined ? rest : { ...rest, role };
 }
 
-async function grantsOf(ctx: AppContext, principal: PrincipalId, now: Instant): Promise<readonly Grant[]> {
+async function grantsOf(ctx: AppContext, principal: PrincipalId, now: Instant) {
   const rows = await ctx.db
     .selectFrom('access_grant')
     .selectAll()
@@ -347,16 +351,10 @@ async function grantsOf(ctx: AppContext, principal: PrincipalId, now: Instant): 
     .where('state', '<>', 'ended')
     .orderBy('id')
     .execute();
-  return rows.map(grantOf).filter((grant) => grant.state !== 'ended' && now < limitOf(grant));
-}
-
-function referenceTo(grant: Grant): GrantRef {
-  return {
-    id: grant.id,
-    principal: grant.principal,
-    role: grant.role,
-    ...(grant.state === 'active' ? { activatedAt: grant.activatedAt, endsAt: grant.endsAt } : {}),
-  };
+  return rows.flatMap((row) => {
+    const grant = grantOf(row);
+    return grant.state !== 'ended' && now < limitOf(grant) ? [{ grant, isForOne: row.only_digest !== null }] : [];
+  });
 }
 
 function judgedOf(decision: Decision): Judged {

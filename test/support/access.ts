@@ -95,3 +95,10 @@ export function tally(
   }
   return counts;
 }
+
+/** As a grant that was asked for out of a denial, for that statement alone; null: for everything its role gives. */
+export async function bindGrant(app: TestApp, grant: GrantId, digest: string | null): Promise<void> {
+  await sql`alter table access_grant disable trigger user`.execute(app.ctx.db);
+  await app.ctx.db.updateTable('access_grant').set({ only_digest: digest }).where('id', '=', grant).execute();
+  await sql`alter table access_grant enable trigger user`.execute(app.ctx.db);
+}

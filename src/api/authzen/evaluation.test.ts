@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { stranger, testApi, web, type As, type Reply, type TestApi } from '#test/support/api.ts';
-import { active, approved, ask as fileRequest, entriesOf, session } from '#test/support/access.ts';
+import { active, approved, ask as fileRequest, bindGrant, entriesOf, session } from '#test/support/access.ts';
 import { loadConfiguration } from '#app/load-configuration.ts';
 import { makePlan } from '#app/make-plan.ts';
 import { readLog } from '#app/read-log.ts';
@@ -346,6 +346,11 @@ test('an evaluation is an answer and no grant: it is judged anew each time, and 
   assert.equal(((await reads())['context'] as Body)['grant'], waiting);
   await api.prove(ada, { purpose: 'activate_grant', grant: waiting });
   assert.deepEqual(await connect(), [true, true, undefined]);
+  assert.deepEqual(await reads(), { decision: true });
+  // One that is for a single statement alone says nothing about the table.
+  await bindGrant(api, waiting, '0'.repeat(64));
+  assert.equal((await reads())['decision'], false);
+  await bindGrant(api, waiting, null);
   assert.deepEqual(await reads(), { decision: true });
   const ended = await api.call(web(ada), 'endGrant', { params: { id: waiting }, body: {} });
   assert.equal(ended.status, 200);
