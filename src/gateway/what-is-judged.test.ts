@@ -6,6 +6,7 @@
  *
  * `set` and `set_config` of search_path make names unknown: set in the session, by set_config, prepared under one path
  * a function of somebody's own makes names unknown: by a function of somebody
+ * what a table or view runs that is changed or read does: by a trigger, a default, a check, a view, a policy
  * what stands behind such a statement in a string is judged without a path: in the same string
  * the path is asked for when the session begins: by login, by database
  * `commit` and `rollback` make names unknown: taken back by a savepoint
@@ -50,6 +51,28 @@ await target.query(`
   create function flips(setting text, value text) returns text language plpgsql as
     $$ begin return set_config(setting, value, false); end $$;
   create function stays() returns text language sql set search_path to other as 'select $s$nothing$s$';
+  create function flips_when_fired() returns trigger language plpgsql as
+    $$ begin perform set_config('search_path', 'other, public', false); return null; end $$;
+  create table fired (id int primary key);
+  create trigger flips after insert or delete on fired for each statement execute function flips_when_fired();
+  create view over_fired as select id from fired;
+  create table above_fired (id int primary key);
+  insert into above_fired values (1);
+  create table below (id int references above_fired on delete cascade);
+  insert into below values (1);
+  create trigger flips after delete on below for each row execute function flips_when_fired();
+  create table split (id int) partition by range (id);
+  create table split_low partition of split for values from (0) to (10);
+  create trigger flips after insert on split_low for each row execute function flips_when_fired();
+  create table defaulted (id int, what text default flips('search_path', 'other, public'));
+  create table checked (id int check (flips('search_path', 'other, public') <> ''));
+  create view seen as select flips('search_path', 'other, public');
+  create view seen_through as select * from seen;
+  create table policed (id int);
+  insert into policed values (1);
+  alter table policed enable row level security;
+  create policy flips on policed using (flips('search_path', 'other, public') <> '');
+  grant insert, delete on fired, over_fired, above_fired, split, defaulted, checked to public;
   grant usage on schema other to public;
   grant select on all tables in schema other, public to public;
   grant create on schema public, other to public`);
@@ -71,7 +94,29 @@ const migrate = {
     ],
   },
 } as unknown as typeof role;
-const t = await startTestingGateway(target, tmpdir(), { catalogueEveryMs: 100, roles: [role, migrate] });
+const hidden = [
+  'fired',
+  'over_fired',
+  'above_fired',
+  'split',
+  'defaulted',
+  'checked',
+  'seen',
+  'seen_through',
+  'policed',
+];
+const writes = {
+  ...role,
+  name: 'orders/writes' as RoleName,
+  permissions: {
+    functions,
+    tables: [
+      ...supportRead.permissions.tables,
+      ...hidden.map((name) => ({ schema: 'public', name, select: 'all', insert: 'all', delete: true })),
+    ],
+  },
+} as unknown as typeof role;
+const t = await startTestingGateway(target, tmpdir(), { catalogueEveryMs: 100, roles: [role, migrate, writes] });
 after(() => t.stop());
 
 const probe = 'select * from orders limit 1';
@@ -107,6 +152,25 @@ const cases: readonly Case[] = [
     refused: [probe],
     because: /other\.orders/,
   },
+  ...(
+    [
+      ['a trigger', 'insert into fired values (1)'],
+      ['a trigger of the table behind a view', 'insert into over_fired values (2)'],
+      ['a trigger of a partition', 'insert into split values (3)'],
+      ['a trigger of a table that references cascade to', 'delete from above_fired'],
+      ['a default', 'insert into defaulted (id) values (4)'],
+      ['a check', 'insert into checked values (5)'],
+      ['a view', 'select * from seen'],
+      ['a view of a view', 'select * from seen_through'],
+      ['a policy on rows', 'select * from policed'],
+    ] as const
+  ).map(([what, text]) => ({
+    name: `search_path set by ${what}`,
+    role: writes,
+    before: [probe, text],
+    refused: [probe],
+    because: /other\.orders/,
+  })),
   {
     name: 'search_path set by a function for itself alone',
     before: ['select stays()', probe],

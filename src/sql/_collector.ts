@@ -52,7 +52,11 @@ export function createCollector(): Collector {
   }
 
   return {
-    onTable: (action, { schema, name }, columns) => add(action, { kind: 'table', schema, name }, columns),
+    onTable(action, { schema, name, runs }, columns) {
+      // Like a function that is called, it may set the search path.
+      if (runs === 'always' || (runs === 'when changed' && action !== 'select')) names = true;
+      add(action, { kind: 'table', schema, name }, columns);
+    },
     onDatabase: (action) => add(action, { kind: 'database' }, []),
     onChannel: (action, name) =>
       add(action, name === undefined ? { kind: 'any channel' } : { kind: 'channel', name }, []),

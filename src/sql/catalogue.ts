@@ -15,6 +15,11 @@ export type Relation = {
   readonly generated: readonly string[];
   /** Primary key, unique and exclusion constraints with their columns, for `on conflict on constraint`. */
   readonly constraints: Readonly<Record<string, readonly string[]>>;
+  /**
+   * To change it, or also to read it, runs what somebody wrote: triggers, defaults, checks, indexes on expressions, rules and
+   * policies, its own or those of what it leads to. That may do to a session what a function that is called may do.
+   */
+  readonly runs?: 'when changed' | 'always';
 };
 
 export type Routine = {
@@ -78,7 +83,7 @@ select pg_catalog.json_build_object(
   'version', pg_catalog.current_setting('server_version_num')::pg_catalog.int4,
   'database', pg_catalog.current_database(),
   'relations', (
-    select pg_catalog.json_agg(pg_catalog.json_build_array(n.nspname, c.relname, c.relkind, a.columns, a.generated, k.constraints))
+    select pg_catalog.json_agg(pg_catalog.json_build_array(n.nspname, c.relname, c.relkind, a.columns, a.generated, k.constraints, c.oid::pg_catalog.int8))
     from pg_catalog.pg_class c
     join pg_catalog.pg_namespace n on n.oid = c.relnamespace
     left join lateral (
@@ -97,6 +102,67 @@ select pg_catalog.json_build_object(
       where r.conrelid = c.oid and r.contype in ('p', 'u', 'x')
     ) k on true
     where c.relkind in ('r', 'p', 'v', 'm', 'S', 'f') and n.nspname <> 'pg_toast'
+  ),
+  'runs', (
+    with written as (
+      select p.oid
+      from pg_catalog.pg_proc p
+      join pg_catalog.pg_language l on l.oid = p.prolang
+      where p.oid >= '16384'::pg_catalog.oid and l.lanname not in ('c', 'internal')
+    ), uses as (
+      select d.classid, d.objid
+      from pg_catalog.pg_depend d
+      where d.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass::pg_catalog.oid and d.refobjid in (select oid from written)
+    )
+    select pg_catalog.json_agg(pg_catalog.json_build_array(x.relation::pg_catalog.int8, x.reads))
+    from (
+      select tgrelid as relation, false as reads
+      from pg_catalog.pg_trigger
+      where not tgisinternal and tgfoid in (select oid from written)
+      union
+      select a.adrelid, false
+      from pg_catalog.pg_attrdef a
+      join uses u on u.objid = a.oid and u.classid = 'pg_catalog.pg_attrdef'::pg_catalog.regclass::pg_catalog.oid
+      union
+      select r.conrelid, false
+      from pg_catalog.pg_constraint r
+      join uses u on u.objid = r.oid and u.classid = 'pg_catalog.pg_constraint'::pg_catalog.regclass::pg_catalog.oid
+      union
+      select a.attrelid, false
+      from pg_catalog.pg_attribute a
+      join pg_catalog.pg_constraint r on r.contypid = a.atttypid
+      join uses u on u.objid = r.oid and u.classid = 'pg_catalog.pg_constraint'::pg_catalog.regclass::pg_catalog.oid
+      where r.contypid <> '0'::pg_catalog.oid
+      union
+      select i.indrelid, false
+      from pg_catalog.pg_index i
+      join uses u on u.objid = i.indexrelid and u.classid = 'pg_catalog.pg_class'::pg_catalog.regclass::pg_catalog.oid
+      union
+      select w.ev_class, true
+      from pg_catalog.pg_rewrite w
+      join uses u on u.objid = w.oid and u.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass::pg_catalog.oid
+      union
+      select p.polrelid, true
+      from pg_catalog.pg_policy p
+      join uses u on u.objid = p.oid and u.classid = 'pg_catalog.pg_policy'::pg_catalog.regclass::pg_catalog.oid
+    ) x
+  ),
+  'leads', (
+    select pg_catalog.json_agg(pg_catalog.json_build_array(x.a::pg_catalog.int8, x.b::pg_catalog.int8, x.reads))
+    from (
+      select w.ev_class as a, d.refobjid as b, true as reads
+      from pg_catalog.pg_rewrite w
+      join pg_catalog.pg_depend d on d.objid = w.oid
+        and d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass::pg_catalog.oid
+        and d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass::pg_catalog.oid
+      where d.refobjid <> w.ev_class
+      union
+      select inhparent, inhrelid, true from pg_catalog.pg_inherits
+      union
+      select confrelid, conrelid, false
+      from pg_catalog.pg_constraint
+      where contype = 'f' and (confdeltype in ('c', 'n', 'd') or confupdtype in ('c', 'n', 'd'))
+    ) x
   ),
   'routines', (
     select pg_catalog.json_agg(pg_catalog.json_build_array(
@@ -160,6 +226,7 @@ type RelationRow = readonly [
   columns: readonly string[] | null,
   generated: readonly string[] | null,
   constraints: Readonly<Record<string, readonly string[] | null>> | null,
+  oid: number,
 ];
 type RoutineRow = readonly [
   schema: string,
@@ -179,6 +246,9 @@ type Document = {
   readonly version: number;
   readonly database: string;
   readonly relations: readonly RelationRow[] | null;
+  readonly runs?: readonly (readonly [relation: number, reads: boolean])[] | null;
+  /** Whatever is done to the first may be done to the second; or only when the first is changed. */
+  readonly leads?: readonly (readonly [from: number, to: number, reads: boolean])[] | null;
   readonly routines: readonly RoutineRow[] | null;
   readonly operators: readonly (readonly [string, string, string, string])[] | null;
   readonly casts: readonly (readonly [string, string, string])[] | null;
@@ -204,8 +274,9 @@ const volatilities: Readonly<Record<string, Routine['volatility']>> = { i: 'immu
 /** Reads what `catalogueQuery` returned. The text comes from the target's own server and is taken at its word. */
 export function parseCatalogue(json: string): Catalogue {
   const document = JSON.parse(json) as Document;
+  const runs = whatRuns(document);
   const relations = new Map<string, Relation>();
-  for (const [schema, name, kind, columns, generated, constraints] of document.relations ?? []) {
+  for (const [schema, name, kind, columns, generated, constraints, oid] of document.relations ?? []) {
     relations.set(relationKey(schema, name), {
       schema,
       name,
@@ -213,6 +284,7 @@ export function parseCatalogue(json: string): Catalogue {
       columns: columns ?? [],
       generated: generated ?? [],
       constraints: Object.fromEntries(Object.entries(constraints ?? {}).map(([key, list]) => [key, list ?? []])),
+      ...runs(oid),
     });
   }
   const routines = new Map<string, Routine[]>();
@@ -260,6 +332,21 @@ export function parseCatalogue(json: string): Catalogue {
     version: document.version,
     database: document.database,
   };
+}
+
+/** What is reached from a view, a parent or a table with cascading references runs with it. */
+function whatRuns({ runs, leads }: Document): (oid: number) => Pick<Relation, 'runs'> {
+  const changed = new Set<number>();
+  const always = new Set<number>();
+  for (const [oid, reads] of runs ?? []) (reads ? always : changed).add(oid);
+  for (let before = -1; before !== changed.size + always.size;) {
+    before = changed.size + always.size;
+    for (const [from, to, reads] of leads ?? []) {
+      if (reads && always.has(to)) always.add(from);
+      else if (always.has(to) || changed.has(to)) changed.add(from);
+    }
+  }
+  return (oid) => (always.has(oid) ? { runs: 'always' } : changed.has(oid) ? { runs: 'when changed' } : {});
 }
 
 function append<V>(map: Map<string, V[]>, key: string, value: V): void {

@@ -40,6 +40,11 @@ const fingerprintQuery = [
   'pg_operator',
   'pg_cast',
   'pg_constraint',
+  'pg_trigger',
+  'pg_attrdef',
+  'pg_rewrite',
+  'pg_policy',
+  'pg_inherits',
 ]
   .map(
     (table) =>
