@@ -9,6 +9,7 @@ import { ConfigurationPage } from './pages/configuration.tsx';
 import { EnrolPage } from './pages/enrol.tsx';
 import { GrantPage } from './pages/grant.tsx';
 import { GrantsPage } from './pages/grants.tsx';
+import { HoldPage } from './pages/hold.tsx';
 import { HomePage } from './pages/home.tsx';
 import { LogPage } from './pages/log.tsx';
 import { NewRequestPage } from './pages/new-request.tsx';
@@ -70,6 +71,15 @@ const newRequest = createRoute({
   component: NewRequestPage,
 });
 const request = createRoute({ getParentRoute: () => app, path: '/requests/$id', component: RequestPage });
+const hold = createRoute({ getParentRoute: () => app, path: '/holds/$id', component: HoldPage });
+/** Short, since it is read from a terminal. */
+const shortHold = createRoute({
+  getParentRoute: () => app,
+  path: '/h/$id',
+  beforeLoad: ({ params }) => {
+    throw redirect({ to: '/holds/$id', params, replace: true });
+  },
+});
 const grants = createRoute({
   getParentRoute: () => app,
   path: '/grants',
@@ -124,6 +134,8 @@ const routeTree = root.addChildren([
     requests,
     newRequest,
     request,
+    hold,
+    shortHold,
     grants,
     grant,
     sessions,

@@ -30,6 +30,23 @@ export const requestQuery = (api: Client, id: string) =>
     refetchInterval: (query) => (query.state.data?.state === 'pending' ? seconds(4) : false),
   });
 
+/** Somebody waits in front of a terminal: looked at often while it is held. */
+export const holdsQuery = (api: Client, query: QueryOf<'listHolds'>) =>
+  queryOptions({
+    queryKey: ['holds', query],
+    queryFn: ({ signal }) => api.listHolds({ query }, signal),
+    placeholderData: keepPreviousData,
+    refetchInterval: seconds(3),
+  });
+
+export const holdQuery = (api: Client, id: string) =>
+  queryOptions({
+    queryKey: ['hold', id],
+    queryFn: ({ signal }) => api.getHold({ params: { id }, query: {} }, signal),
+    refetchInterval: (query) =>
+      query.state.data?.state === 'waiting' || query.state.data?.state === 'cured' ? seconds(1.5) : false,
+  });
+
 export const grantsQuery = (api: Client, query: QueryOf<'listGrants'>) =>
   queryOptions({
     queryKey: ['grants', query],

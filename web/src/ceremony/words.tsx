@@ -1,8 +1,9 @@
 import type { ProofOffer } from '#contract/views.ts';
+import { Exact } from '../ui/exact.tsx';
 
 type Word = Pick<ProofOffer['words'][number], 'label' | 'value'>;
 
-/** The words of an offer, exactly as they came: every label and every value, line breaks kept, nothing added. */
+/** The words of an offer, exactly as they came: every label and every value, line breaks kept, what can’t be seen shown. */
 export function Words({ words, small }: { readonly words: readonly Word[]; readonly small?: boolean }) {
   return (
     <dl className="grid grid-cols-1 gap-x-6 gap-y-3 sm:grid-cols-[11rem_1fr] sm:items-baseline">
@@ -16,7 +17,7 @@ export function Words({ words, small }: { readonly words: readonly Word[]; reado
                 : '-mt-2.5 min-w-0 font-medium whitespace-pre-wrap sm:mt-0'
             }
           >
-            {value}
+            <Exact text={value} />
           </dd>
         </div>
       ))}

@@ -1,8 +1,9 @@
 import { useQuery } from '@tanstack/react-query';
 import { Link } from '@tanstack/react-router';
 import { useApi } from '../api/context.tsx';
-import { grantsQuery, meQuery, requestsQuery, rolesQuery } from '../api/queries.ts';
+import { grantsQuery, holdsQuery, meQuery, requestsQuery, rolesQuery } from '../api/queries.ts';
 import { AccessCard, ToActivateCard } from '../grants/access-card.tsx';
+import { HoldRow } from '../holds/hold-row.tsx';
 import { RequestRow } from '../requests/request-row.tsx';
 import { RoleRow } from '../requests/role-card.tsx';
 import { ButtonLink } from '../ui/button.tsx';
@@ -19,6 +20,7 @@ export function HomePage() {
   const grants = useQuery(grantsQuery(api, { scope: 'mine', state: 'live', limit: 50 }));
   const pending = useQuery(requestsQuery(api, { box: 'mine', state: 'pending', limit: 20 }));
   const inbox = useQuery(requestsQuery(api, { box: 'inbox' }));
+  const held = useQuery(holdsQuery(api, { box: 'inbox', state: 'live' })).data?.items ?? [];
   const roles = useQuery(rolesQuery(api));
   const invites = useQuery(meQuery(api)).data?.may.administerPrincipals === true;
   const waiting = inbox.data?.items ?? [];
@@ -32,6 +34,15 @@ export function HomePage() {
       }
     >
       <div className="flex flex-col gap-9">
+        {held.length > 0 && (
+          <Section title="Held, and waiting for your passkey">
+            <Rows label="Held, and waiting for your passkey">
+              {held.slice(0, 3).map((hold) => (
+                <HoldRow key={hold.id} hold={hold} />
+              ))}
+            </Rows>
+          </Section>
+        )}
         {waiting.length > 0 && (
           <Section
             title="Waiting for you"

@@ -1,13 +1,14 @@
 import { useQuery } from '@tanstack/react-query';
 import { getRouteApi, Link } from '@tanstack/react-router';
 import { useApi } from '../api/context.tsx';
-import { requestsQuery } from '../api/queries.ts';
+import { holdsQuery, requestsQuery } from '../api/queries.ts';
+import { HoldRow } from '../holds/hold-row.tsx';
 import { RequestRow } from '../requests/request-row.tsx';
 import { ButtonLink } from '../ui/button.tsx';
 import { Rows } from '../ui/card.tsx';
 import { Choices } from '../ui/choices.tsx';
 import { Empty } from '../ui/notice.tsx';
-import { Page } from '../ui/page.tsx';
+import { Page, Section } from '../ui/page.tsx';
 import { Pager } from '../ui/pager.tsx';
 import { Queried } from '../ui/queried.tsx';
 
@@ -25,6 +26,9 @@ export function RequestsPage() {
   const api = useApi();
   const inbox = useQuery(requestsQuery(api, { box: 'inbox' }));
   const requests = useQuery(requestsQuery(api, { box, state, cursor }));
+  const held = useQuery(holdsQuery(api, { box: 'inbox', state: 'live' }));
+  const holds = useQuery(holdsQuery(api, { box, ...(box === 'inbox' ? { state: 'live' } : {}), limit: 20 }));
+  const shown = cursor === undefined && state === undefined ? (holds.data?.items ?? []) : [];
   return (
     <Page
       title="Requests"
@@ -42,7 +46,7 @@ export function RequestsPage() {
             key,
             label,
             current: key === box,
-            ...(key === 'inbox' ? { count: inbox.data?.items.length ?? 0 } : {}),
+            ...(key === 'inbox' ? { count: (inbox.data?.items.length ?? 0) + (held.data?.items.length ?? 0) } : {}),
             link: { to: '/requests', search: { box: key } },
           }))}
         />
@@ -59,10 +63,19 @@ export function RequestsPage() {
           />
         )}
       </div>
+      {shown.length > 0 && (
+        <Section title={box === 'inbox' ? 'Held: somebody waits at a terminal' : 'Held statements and acts'}>
+          <Rows label="Held">
+            {shown.map((hold) => (
+              <HoldRow key={hold.id} hold={hold} />
+            ))}
+          </Rows>
+        </Section>
+      )}
       <Queried query={requests}>
         {({ items, next }) => (
           <>
-            {items.length === 0 ? (
+            {items.length === 0 && shown.length > 0 ? null : items.length === 0 ? (
               <Nothing box={box} isFiltered={state !== undefined || cursor !== undefined} />
             ) : (
               <Rows label="Requests">

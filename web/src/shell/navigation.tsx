@@ -2,7 +2,7 @@ import { useQuery } from '@tanstack/react-query';
 import { Link } from '@tanstack/react-router';
 import type { Me } from '#contract/views.ts';
 import { useApi } from '../api/context.tsx';
-import { requestsQuery } from '../api/queries.ts';
+import { holdsQuery, requestsQuery } from '../api/queries.ts';
 
 const item =
   'flex min-h-10 items-center justify-between gap-3 rounded-lg px-3 py-2 text-sm text-soft hover:bg-sunken hover:text-ink';
@@ -10,9 +10,11 @@ const active = { className: 'bg-sunken !text-ink font-medium', 'aria-current': '
 
 /** Where one can go. What somebody can't use isn't shown; the server refuses it all the same. */
 export function Navigation({ me, onGo }: { readonly me: Me; readonly onGo?: () => void }) {
-  const inbox = useQuery(requestsQuery(useApi(), { box: 'inbox' }));
-  const waiting = inbox.data?.items.length ?? 0;
-  const more = inbox.data?.next === null ? '' : '+';
+  const api = useApi();
+  const inbox = useQuery(requestsQuery(api, { box: 'inbox' })).data;
+  const held = useQuery(holdsQuery(api, { box: 'inbox', state: 'live' })).data;
+  const waiting = (inbox?.items.length ?? 0) + (held?.items.length ?? 0);
+  const more = (inbox?.next ?? held?.next ?? null) === null ? '' : '+';
   const link = { className: item, activeProps: active, ...(onGo === undefined ? {} : { onClick: onGo }) };
   return (
     <nav aria-label="Main" className="flex flex-col gap-0.5">

@@ -1,4 +1,4 @@
-import type { GrantView, PrincipalView, RequestView, SessionView } from '#contract/views.ts';
+import type { GrantView, HoldView, PrincipalView, RequestView, SessionView } from '#contract/views.ts';
 import { Badge, type Tone } from './badge.tsx';
 
 const requestTones: Readonly<Record<RequestView['state'], Tone>> = {
@@ -10,6 +10,19 @@ const requestTones: Readonly<Record<RequestView['state'], Tone>> = {
 };
 export const RequestState = ({ state }: { readonly state: RequestView['state'] }) => (
   <Badge tone={requestTones[state]}>{state}</Badge>
+);
+
+const holdTones: Readonly<Record<HoldView['state'], Tone>> = {
+  waiting: 'warn',
+  cured: 'good',
+  released: 'good',
+  denied: 'bad',
+  withdrawn: 'neutral',
+  expired: 'neutral',
+  ended: 'neutral',
+};
+export const HoldState = ({ state }: { readonly state: HoldView['state'] }) => (
+  <Badge tone={holdTones[state]}>{state === 'released' ? 'let through' : state}</Badge>
 );
 
 const ends = { expired: 'expired', revoked: 'revoked', completed: 'completed', handed_back: 'handed back' } as const;
