@@ -12,7 +12,7 @@ import { buildConsole } from './build-console.ts';
 import { launchBrowser, openAs, openVisitor, type Visitor } from './browser.ts';
 import { type MockServer, startMockServer } from './mock-server.ts';
 import { addLink, type Person, record } from './mock-world.ts';
-import { addGrant, addPlan, addRequest, addSession, type Sample, sampleWorld } from './sample-world.ts';
+import { addGrant, addHold, addPlan, addRequest, addSession, type Sample, sampleWorld } from './sample-world.ts';
 
 let dist = '';
 let browser: Browser;
@@ -558,4 +558,61 @@ test('the console is used by keyboard alone', async () => {
   await page.getByRole('dialog', { name: 'Keyboard' }).waitFor();
   await page.keyboard.press('Escape');
   await page.getByRole('dialog', { name: 'Keyboard' }).waitFor({ state: 'detached' });
+});
+
+test('a held statement is shown exactly, signed by whoever typed it, and let through', async () => {
+  const grant = addGrant(sample, 'active', 'orders/fix-orders');
+  const hold = addHold(sample, { grant, session: addSession(sample, grant) }, 'proof');
+  const page = await as(sample.ada);
+  await page.goto('/');
+  await page.getByRole('link', { name: /ada on orders/ }).click();
+  await heading(page, 'ada: a statement on orders').waitFor();
+  const statement = page.getByLabel('Statement', { exact: true });
+  assert.match((await statement.textContent()) ?? '', /U\+202E/, 'what turns the text round is seen');
+  assert.ok(!((await statement.textContent()) ?? '').includes('\u202e'));
+  assert.equal(await button(page, 'Approve').count(), 0);
+  await button(page, 'Sign and run').click();
+  await assertShowsTheOffer(page, 'Run this statement');
+  await button(page, 'Sign with passkey').click();
+  await page.getByText('Everything is there').waitFor();
+  assert.equal(sample.world.holds.get(hold)?.state, 'cured');
+  assert.equal(await button(page, 'Sign and run').count(), 0);
+});
+
+test('an approver on a phone sees what it would change, and denies it with a word', async () => {
+  const grant = addGrant(sample, 'active', 'orders/fix-orders');
+  const hold = addHold(sample, { grant, session: addSession(sample, grant) }, 'both');
+  const page = await as(sample.bob, { viewport: { width: 390, height: 844 } });
+  await page.goto(`/h/${hold}`);
+  await page.getByText('17 rows touched').waitFor();
+  assert.match(page.url(), /\/holds\/hld_/);
+  const before = page.getByRole('region', { name: 'Before', exact: true });
+  assert.match((await before.textContent()) ?? '', /9001refund_pending12900.*null/);
+  await page.getByText('none of them is there any more').waitFor();
+  assert.equal(await button(page, 'Sign and keep it').count(), 0, 'that is for whoever typed it');
+  await button(page, 'Approve with limits').click();
+  await page.getByLabel('Rows at most').fill('many');
+  await page.getByText('A whole number.').waitFor();
+  await button(page, 'Not now').click();
+  await button(page, 'Deny').click();
+  await page.getByLabel('Why not?').fill('ask the shop first');
+  await button(page, 'Deny').click();
+  await page.getByText('Denied by bob').waitFor();
+  await page.getByText('ask the shop first').waitFor();
+  assert.equal(await button(page, 'Approve').count(), 0);
+});
+
+test('what is held waits in the inbox, and its owner lets it go', async () => {
+  const grant = addGrant(sample, 'active', 'orders/fix-orders');
+  const hold = addHold(sample, { grant, session: addSession(sample, grant) }, 'both');
+  const bob = await as(sample.bob);
+  await bob.goto('/requests');
+  await bob.getByRole('list', { name: 'Held' }).getByRole('link').waitFor();
+  await bob.getByLabel('1 waiting for you').waitFor();
+  const ada = await as(sample.ada);
+  await ada.goto(`/holds/${hold}`);
+  await button(ada, 'Let it go').click();
+  await ada.getByRole('alertdialog').getByRole('button', { name: 'Let it go' }).click();
+  await ada.getByText('Given up by ada').waitFor();
+  await bob.getByText('Nothing waits for you').waitFor();
 });

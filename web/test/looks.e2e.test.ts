@@ -11,7 +11,7 @@ import { buildConsole } from './build-console.ts';
 import { launchBrowser, openAs, openVisitor } from './browser.ts';
 import { startMockServer } from './mock-server.ts';
 import { addLink } from './mock-world.ts';
-import { addGrant, addPlan, addRequest, addSession, sampleWorld } from './sample-world.ts';
+import { addGrant, addHold, addPlan, addRequest, addSession, sampleWorld } from './sample-world.ts';
 
 let dist = '';
 let browser: Browser;
@@ -55,6 +55,8 @@ async function look(variant: string, options: BrowserContextOptions): Promise<vo
   const active = addGrant(sample, 'active');
   const approved = addGrant(sample, 'approved', 'orders/fix-orders');
   const session = addSession(sample, active);
+  const held = addHold(sample, { grant: active, session }, 'proof');
+  const previewed = addHold(sample, { grant: active, session }, 'both');
   const request = addRequest(
     sample,
     'INC-4290 customer can’t pay: https://example.com/incidents/a-very-long-address-without-a-break-in-it-at-all',
@@ -96,6 +98,8 @@ async function look(variant: string, options: BrowserContextOptions): Promise<vo
     'grant-active': `/grants/${active}`,
     sessions: '/sessions',
     session: `/sessions/${session}`,
+    hold: `/holds/${held}`,
+    'hold-previewed': `/h/${previewed}`,
     log: '/log',
     'empty-grants': '/grants?state=ended',
     authorize: `/authorize?${new URLSearchParams({
@@ -112,10 +116,18 @@ async function look(variant: string, options: BrowserContextOptions): Promise<vo
   await asAda.getByRole('button', { name: 'Sign with passkey' }).waitFor();
   await see(asAda, 'activation');
 
+  await asAda.goto(`/holds/${held}`);
+  await asAda.getByRole('button', { name: 'Sign and run' }).click();
+  await asAda.getByRole('button', { name: 'Sign with passkey' }).waitFor();
+  await see(asAda, 'hold-signing');
+
   visitors.push(await openAs(browser, server.url, world, bob, options));
   const asBob = visitors[2]?.page;
   assert.ok(asBob);
-  await walk(asBob, { inbox: '/requests', request: `/requests/${request}` });
+  await walk(asBob, { inbox: '/requests', request: `/requests/${request}`, 'hold-to-approve': `/holds/${previewed}` });
+  await asBob.getByRole('button', { name: 'Deny' }).click();
+  await see(asBob, 'hold-deny');
+  await asBob.goto(`/requests/${request}`);
   await asBob.getByRole('button', { name: 'Approve' }).click();
   await asBob.getByRole('button', { name: 'Sign with passkey' }).waitFor();
   await see(asBob, 'approval');

@@ -20,6 +20,7 @@ import {
   refOf,
   type World,
 } from './mock-world.ts';
+import { holdContent, signHold } from './mock-holds.ts';
 import { signedChallenge } from './mock-people.ts';
 
 const missing = (what: string) => new Refusal('not_found', `find ${what}: there is none`);
@@ -133,10 +134,12 @@ export function proofHandlers(world: World, origin: () => string): Pick<Handlers
         case 'reset_authenticators':
         case 'add_authenticator':
         case 'remove_authenticator':
-        case 'do_action':
-        case 'approve_action':
         case 'approve_act':
           throw missing('a proof');
+        case 'do_action':
+          return { purpose, hold: signHold(world, object.hold, purpose, call.person) };
+        case 'approve_action':
+          return { purpose, hold: signHold(world, object.hold, purpose, call.person) };
         default:
           return purpose satisfies never;
       }
@@ -254,6 +257,7 @@ function contentOf(world: World, ask: ProofAsk, by: Person): unknown {
     }
     case 'do_action':
     case 'approve_action':
+      return holdContent(world, ask.purpose, ask.hold);
     case 'approve_act':
       throw missing('a hold');
     default:

@@ -14,6 +14,7 @@ import { accessHandlers } from './mock-access.ts';
 import { evidenceHandlers } from './mock-evidence.ts';
 import { type Call, type Handlers, Refusal } from './mock-handlers.ts';
 import { peopleHandlers } from './mock-people.ts';
+import { holdHandlers } from './mock-holds.ts';
 import { proofHandlers } from './mock-proofs.ts';
 import { at, type Person, personOf, random, type World } from './mock-world.ts';
 
@@ -34,26 +35,6 @@ const contentSecurityPolicy = [
 
 type AnyHandler = (input: unknown, call: Call) => unknown;
 
-/** Nothing is held in this world yet. */
-function holdHandlers(): Pick<
-  Handlers,
-  'listHolds' | 'getHold' | 'denyHold' | 'withdrawHold' | 'giveReason' | 'getDenial' | 'listCovers' | 'endCover'
-> {
-  const none = () => {
-    throw new Refusal('not_found', 'find a hold: there is none');
-  };
-  return {
-    listHolds: () => ({ items: [], next: null }),
-    listCovers: () => ({ items: [] }),
-    getHold: none,
-    denyHold: none,
-    withdrawHold: none,
-    giveReason: none,
-    getDenial: none,
-    endCover: none,
-  };
-}
-
 export type MockServer = { readonly url: string; readonly close: () => Promise<void> };
 
 export async function startMockServer(world: World, dist: string): Promise<MockServer> {
@@ -63,7 +44,7 @@ export async function startMockServer(world: World, dist: string): Promise<MockS
     ...proofHandlers(world, () => origin),
     ...accessHandlers(world),
     ...evidenceHandlers(world),
-    ...holdHandlers(),
+    ...holdHandlers(world),
   };
   const server = createServer((request, response) => {
     answer(world, handlers, dist, request, response).catch((cause: unknown) => {

@@ -4,6 +4,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import type { z } from 'zod';
+import type { StoredHold } from './mock-holds.ts';
 import type { configurationFiles, GrantView, LogEntryView, Me, PlanView, PrincipalView } from '#contract/views.ts';
 import type { RequestView, RoleView, SessionView } from '#contract/views.ts';
 import type { ErrorCode } from '#contract/errors.ts';
@@ -38,6 +39,7 @@ export type World = {
   readonly requests: Map<string, Omit<RequestView, 'you'>>;
   readonly grants: Map<string, Omit<GrantView, 'you'>>;
   readonly sessions: Map<string, SessionView>;
+  readonly holds: Map<string, StoredHold>;
   readonly log: LogEntryView[];
   readonly plans: Map<string, PlanView>;
   files: z.infer<typeof configurationFiles> | null;
@@ -60,6 +62,7 @@ export function emptyWorld(): World {
     requests: new Map(),
     grants: new Map(),
     sessions: new Map(),
+    holds: new Map(),
     log: [],
     plans: new Map(),
     files: null,

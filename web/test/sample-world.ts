@@ -192,6 +192,75 @@ export function addSession(sample: Sample, grant: string): string {
   return session;
 }
 
+/** A statement of ada's that waits: for her own passkey, or for a preview and an approval. */
+export function addHold(
+  sample: Sample,
+  on: { readonly grant: string; readonly session: string },
+  needs: 'proof' | 'both',
+): string {
+  const { world, ada } = sample;
+  const hold = id('hold');
+  const cure = (kind: 'proof' | 'approval' | 'preview', words: string) => ({
+    kind,
+    words,
+    policy: `orders:${kind}-for-deletes`,
+    done: false,
+  });
+  world.holds.set(hold, {
+    id: hold,
+    subject: 'statement',
+    state: 'waiting',
+    requester: refOf(ada),
+    actsFor: [],
+    resource: 'orders',
+    role: 'orders/fix-orders',
+    grant: { id: on.grant, reason: 'INC-4211 refund stuck', ticket: 'INC-4211', endsAt: at(3000) },
+    session: on.session,
+    title: needs === 'proof' ? "update public.orders set status = 'refunded'" : 'delete from public.orders where …',
+    text:
+      needs === 'proof'
+        ? "update public.orders set status = 'refunded' /* \u202e all of them */"
+        : 'delete from public.orders\n where customer_id = $1\n   and status = $2',
+    parameters: needs === 'proof' ? [] : ['4211', "'refund_pending'"],
+    words: [],
+    needs:
+      needs === 'proof'
+        ? ['update on public.orders (status)']
+        : ['delete on public.orders', 'select on public.orders (customer_id, status)'],
+    tables: ['public.orders'],
+    inTransaction: needs === 'both',
+    preview:
+      needs === 'proof'
+        ? null
+        : {
+            rows: 17,
+            tag: 'DELETE 17',
+            columns: ['id', 'status', 'total_cents', 'created_at'],
+            before: [
+              ['9001', 'refund_pending', '12900', '2026-11-02 10:15:00+00'],
+              ['9017', 'refund_pending', null, '2026-11-03 08:00:12+00'],
+            ],
+            after: [],
+          },
+    cures:
+      needs === 'proof'
+        ? [cure('proof', 'your passkey')]
+        : [cure('preview', 'your passkey over the preview'), cure('approval', 'an approval by dba')],
+    covers: needs === 'proof' ? ['for 10 minutes more updates of public.orders under this grant'] : [],
+    signatures: [],
+    reason: null,
+    askedBy: [{ policy: needs === 'proof' ? 'orders:update-names-its-rows' : 'orders:deletes-are-previewed' }],
+    openedAt: at(-20),
+    expiresAt: at(280),
+    settled: null,
+    earlier: [
+      { at: at(-60), summary: 'select id, status from public.orders where customer_id = 4211 · SELECT 17' },
+      { at: at(-90), summary: '\\d public.orders · SELECT 1' },
+    ],
+  });
+  return hold;
+}
+
 /** A plan that waits to be applied. */
 export function addPlan(sample: Sample): string {
   const plan = id('plan');

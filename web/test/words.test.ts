@@ -4,6 +4,7 @@ import { test } from 'node:test';
 import { entryKinds } from '#log/entry.ts';
 import { createServerClock } from '../src/api/server-clock.ts';
 import { durationText, parseDurationText, timeLeftText } from '../src/format/duration.ts';
+import { exactParts } from '../src/format/exact.ts';
 import { relativeText } from '../src/format/moment.ts';
 import { thisDevice } from '../src/format/this-device.ts';
 import { kinds } from '../src/log/kinds.ts';
@@ -206,4 +207,15 @@ test('a statement shows what its `execute` ran', () => {
   const prepared = [{ name: 's', text: { text: 'select $1' } }];
   const [only] = readStatements([entry('statement.ended', '1', {}, { text: { text: 'execute s' }, prepared })]);
   assert.deepEqual(only?.prepared, ['select $1']);
+});
+
+test('what can’t be seen in a text is shown by its code point, and the rest is as it was', () => {
+  const shown = (text: string) =>
+    exactParts(text)
+      .map((part) => (part.isUnseen ? `[${part.text}]` : part.text))
+      .join('');
+  assert.equal(shown('select\t1\n'), 'select\t1\n');
+  assert.equal(shown('a\u202eb\u200bc\u00a0d\r'), 'a[U+202E]b[U+200B]c[U+00A0]d[U+000D]');
+  assert.equal(shown('\u{e0041}é漢😀'), '[U+E0041]é漢😀');
+  assert.equal(shown(''), '');
 });

@@ -1,6 +1,9 @@
 import type { ProofOffer } from '#contract/views.ts';
 import { Exact } from '../ui/exact.tsx';
 
+/** What was typed by somebody, and is shown as they typed it. */
+const verbatim = new Set(['Statement', 'Parameters']);
+
 type Word = Pick<ProofOffer['words'][number], 'label' | 'value'>;
 
 /** The words of an offer, exactly as they came: every label and every value, line breaks kept, what can’t be seen shown. */
@@ -14,7 +17,9 @@ export function Words({ words, small }: { readonly words: readonly Word[]; reado
             className={
               small === true
                 ? '-mt-2.5 min-w-0 font-mono text-xs break-all whitespace-pre-wrap sm:mt-0'
-                : '-mt-2.5 min-w-0 font-medium whitespace-pre-wrap sm:mt-0'
+                : verbatim.has(label)
+                  ? '-mt-2.5 min-w-0 font-mono text-sm break-words whitespace-pre-wrap sm:mt-0'
+                  : '-mt-2.5 min-w-0 font-medium break-words whitespace-pre-wrap sm:mt-0'
             }
           >
             <Exact text={value} />

@@ -2,15 +2,34 @@
  * What can't be seen in a text, or makes it look like another: controls, blanks of other widths, marks of direction, tags
  * and variation selectors (Unicode TR 36, "Bidirectional Text Spoofing"; CVE-2021-42574). Tab and line feed are what they are.
  */
-const unseen =
-  // eslint-disable-next-line no-control-regex -- they are what is looked for
-  /[\u{0}-\u{8}\u{b}-\u{1f}\u{7f}-\u{a0}\u{ad}\u{34f}\u{61c}\u{115f}\u{1160}\u{17b4}\u{17b5}\u{180b}-\u{180f}\u{2000}-\u{200f}\u{2028}-\u{202f}\u{205f}-\u{206f}\u{2800}\u{3000}\u{3164}\u{fe00}-\u{fe0f}\u{feff}\u{ffa0}\u{fff0}-\u{fffb}\u{e0000}-\u{e0fff}]/u;
+const unseen: readonly (readonly [first: number, last: number])[] = [
+  [0x0, 0x8],
+  [0xb, 0x1f],
+  [0x7f, 0xa0],
+  [0xad, 0xad],
+  [0x34f, 0x34f],
+  [0x61c, 0x61c],
+  [0x115f, 0x1160],
+  [0x17b4, 0x17b5],
+  [0x180b, 0x180f],
+  [0x2000, 0x200f],
+  [0x2028, 0x202f],
+  [0x205f, 0x206f],
+  [0x2800, 0x2800],
+  [0x3000, 0x3000],
+  [0x3164, 0x3164],
+  [0xfe00, 0xfe0f],
+  [0xfeff, 0xfeff],
+  [0xffa0, 0xffa0],
+  [0xfff0, 0xfffb],
+  [0xe0000, 0xe0fff],
+];
+const isUnseen = (code: number): boolean => unseen.some(([first, last]) => code >= first && code <= last);
 
 export type Part = { readonly text: string; readonly isUnseen: boolean };
 
 /** The text in pieces; a character that can't be seen is a piece of its own, by its code point: `U+202E`. */
 export function exactParts(text: string): readonly Part[] {
-  if (!unseen.test(text)) return [{ text, isUnseen: false }];
   const parts: Part[] = [];
   let plain = '';
   const close = () => {
@@ -18,13 +37,13 @@ export function exactParts(text: string): readonly Part[] {
     plain = '';
   };
   for (const character of text) {
-    if (!unseen.test(character)) {
+    const code = character.codePointAt(0) ?? 0;
+    if (!isUnseen(code)) {
       plain += character;
       continue;
     }
     close();
-    const code = (character.codePointAt(0) ?? 0).toString(16).toUpperCase().padStart(4, '0');
-    parts.push({ text: `U+${code}`, isUnseen: true });
+    parts.push({ text: `U+${code.toString(16).toUpperCase().padStart(4, '0')}`, isUnseen: true });
   }
   close();
   return parts;
