@@ -69,5 +69,21 @@ function parseHeader(line: string): { readonly first: number; readonly previous:
     : { first: Number(match[1]), previous: match[2] };
 }
 
-/** A line whose chain has been verified, or was written by this very process. */
-export const parseLine = (line: string): JournalRecord => JSON.parse(line.slice(lineHead)) as JournalRecord;
+/** Whole lines of a segment, without its header, as they stand in the file. */
+export type JournalLines = {
+  /** The number of the first of them. */
+  readonly first: number;
+  readonly bytes: Uint8Array;
+};
+
+/** The records in lines whose chain has been verified, or which this very process has written. */
+export function recordsOf({ bytes }: JournalLines): JournalRecord[] {
+  const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const records: JournalRecord[] = [];
+  let at = 0;
+  for (let end = text.indexOf(10); end >= 0; end = text.indexOf(10, at)) {
+    records.push(JSON.parse(text.toString('utf8', at + lineHead, end)) as JournalRecord);
+    at = end + 1;
+  }
+  return records;
+}

@@ -3,7 +3,6 @@ import { randomBytes } from 'node:crypto';
 import { parentPort, workerData } from 'node:worker_threads';
 import type { SecureContextOptions } from 'node:tls';
 import type { Clock, Instant } from '#core/instant.ts';
-import type { ControlPlane } from './control-plane.ts';
 import type { DoorCounts } from './door.ts';
 import { startEngine, type Engine, type Hub } from './engine.ts';
 import type { GatewayEvents } from './events.ts';
@@ -14,6 +13,7 @@ import type { Limits } from './postgres/link.ts';
 import type { ListenOptions } from './postgres/listener.ts';
 import { openPort } from './port.ts';
 import { startRecorder } from './recorder.ts';
+import type { Ship } from './shipper.ts';
 import { realTimers } from './timers.ts';
 
 /** What a thread starts from. */
@@ -33,9 +33,7 @@ export type EngineSetUp = {
 export type EngineState = { readonly journal: JournalState; readonly unshippedBytes: number };
 
 /** What the hub serves an engine in a thread: all that an engine asks, and all that it tells. */
-export type HubPort = Hub &
-  Pick<ControlPlane, 'ship'> &
-  Omit<GatewayEvents, 'engineDied'> & {
+export type HubPort = Hub & { readonly ship: Ship } & Omit<GatewayEvents, 'engineDied'> & {
     readonly ready: (is: { readonly id: string; readonly host: string; readonly port: number }) => void;
     readonly notStarted: (error: unknown) => void;
     /** Once a second: the loop still turns. */
@@ -117,7 +115,7 @@ if (parentPort !== null) {
   const recorder = startRecorder({
     folder: setUp.journalFolder,
     disk: reached === undefined ? disk : diskWithPoints(disk, reached),
-    controlPlane: { ship: (...args) => port.ask('ship', ...args) },
+    ship: (...args) => port.ask('ship', ...args),
     clock,
     random,
     events,

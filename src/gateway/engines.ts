@@ -64,7 +64,7 @@ export async function startEngines(options: EnginesOptions): Promise<Engines> {
       const path = engineFolder(folder, number);
       return {
         path,
-        recorder: startRecorder({ ...options, folder: path, controlPlane: hubFor(0), events: eventsFor(0) }),
+        recorder: startRecorder({ ...options, folder: path, ship: hubFor(0).ship, events: eventsFor(0) }),
       };
     });
   const recorders = [recorder, ...leftovers.map((one) => one.recorder)];

@@ -26,6 +26,7 @@ import type { ListenOptions } from './postgres/listener.ts';
 import { createProvisioner, type Login } from './postgres/provision.ts';
 import { TargetFault } from './postgres/target-address.ts';
 import { startRecorder } from './recorder.ts';
+import { shipTo, type Ship } from './shipper.ts';
 import { realTimers, type Timers } from './timers.ts';
 
 export type GatewayOptions = {
@@ -132,10 +133,11 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     },
   });
 
+  const ship = shipTo(controlPlane);
   const recorder = startRecorder({
     folder: options.journalFolder,
     disk: reached === undefined ? disk : diskWithPoints(disk, reached),
-    controlPlane,
+    ship,
     clock,
     random,
     events,
@@ -207,8 +209,8 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     return await provisioner.login(session, access);
   };
 
-  const hubFor = (engine: number): Hub & Pick<ControlPlane, 'ship'> => ({
-    ship: (gateway, batch) => controlPlane.ship(gateway, batch),
+  const hubFor = (engine: number): Hub & { readonly ship: Ship } => ({
+    ship,
     findCredential: (userName) => controlPlane.findCredential(userName),
     decide: (ask) => controlPlane.decide(ask),
     hold: (ask) => controlPlane.hold(ask),

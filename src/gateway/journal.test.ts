@@ -12,7 +12,7 @@ import { chain, chainAt } from './_segment.ts';
 import { Journal, type JournalOptions } from './journal.ts';
 import { openJournalDisk } from './journal-disk.ts';
 import type { GatewayEvent, JournalRecord } from './records.ts';
-import { startShipper } from './shipper.ts';
+import { shipTo, startShipper } from './shipper.ts';
 
 const clock = { now: () => parseInstant(1_700_000_000_000) as Instant };
 const event = (detail: string): GatewayEvent => ({
@@ -199,7 +199,7 @@ test('the shipper delivers each record once and in order to a control plane that
     },
   };
   const journal = open({ disk, segmentBytes: 1000 });
-  const shipper = startShipper({ journal, controlPlane, gatewayId: 'g', retryMs: 1 });
+  const shipper = startShipper({ journal, ship: shipTo(controlPlane), gatewayId: 'g', retryMs: 1 });
   for (let i = 0; i < 60; i += 1) journal.append(event(String(i)));
   journal.flush();
   await durable(journal);

@@ -20,9 +20,10 @@ import {
   isSegmentName,
   lineHead,
   noHash,
-  parseLine,
+  recordsOf,
   scanSegment,
   segmentName,
+  type JournalLines,
 } from './_segment.ts';
 import type { JournalDisk, JournalFile } from './journal-disk.ts';
 import type { GatewayEvent, JournalRecord } from './records.ts';
@@ -367,15 +368,22 @@ export class Journal {
     }
   }
 
-  /** The next durable records that have not been shipped, up to about `maxBytes`; at least one when there is one. */
-  unshipped(maxBytes = 256 << 10): readonly JournalRecord[] {
+  /**
+   * The next durable records that have not been shipped, as they stand in the file, up to about `maxBytes`; at least one
+   * when there is one. Undefined: none.
+   */
+  unshippedLines(maxBytes = 256 << 10): JournalLines | undefined {
     const { bytes, offset, ends } = this.#unshippedLines(maxBytes);
-    let at = this.#shipAt.offset === 0 ? bytes.indexOf(10) + 1 : 0;
-    return ends.map((end) => {
-      const record = parseLine(bytes.toString('utf8', at, end - offset - 1));
-      at = end - offset;
-      return record;
-    });
+    const last = ends.at(-1);
+    if (last === undefined) return undefined;
+    const from = this.#shipAt.offset === 0 ? bytes.indexOf(10) + 1 : 0;
+    return { first: this.#shipAt.number, bytes: bytes.subarray(from, last - offset) };
+  }
+
+  /** The same as records. */
+  unshipped(maxBytes?: number): readonly JournalRecord[] {
+    const lines = this.unshippedLines(maxBytes);
+    return lines === undefined ? [] : recordsOf(lines);
   }
 
   /** `ends`: where in the segment the lines end; `offset`: where in the segment `bytes` begin. */

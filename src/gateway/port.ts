@@ -109,7 +109,7 @@ function lowered(value: unknown): unknown {
     return { [errorKey]: { name, message, stack, code, sqlState, cause: lowered(cause) } };
   }
   // A view is cloned with all that it is a view of: the pool that buffers are cut from holds other people's bytes.
-  if (value instanceof Uint8Array && value.buffer.byteLength !== value.byteLength) return Uint8Array.from(value);
+  if (value instanceof Uint8Array && value.buffer.byteLength !== value.byteLength) return new Uint8Array(value);
   return mapped(value, lowered);
 }
 

@@ -7,11 +7,10 @@ import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Random } from '#core/ids.ts';
 import type { Clock } from '#core/instant.ts';
-import type { ControlPlane } from './control-plane.ts';
 import type { GatewayEvents } from './events.ts';
 import { Journal } from './journal.ts';
 import { openJournalDisk, type JournalDisk } from './journal-disk.ts';
-import { startShipper } from './shipper.ts';
+import { startShipper, type Ship } from './shipper.ts';
 
 export type Recorder = {
   /** Under which the control plane keeps the records apart: numbers begin anew with another one. */
@@ -35,12 +34,12 @@ export function startRecorder(context: {
   readonly folder: string;
   /** For tests: another disk. */
   readonly disk?: JournalDisk | undefined;
-  readonly controlPlane: Pick<ControlPlane, 'ship'>;
+  readonly ship: Ship;
   readonly clock: Clock;
   readonly random: Random;
   readonly events: Pick<GatewayEvents, 'journalFailed' | 'shipFailed'>;
 }): Recorder {
-  const { folder, controlPlane, clock, random, events } = context;
+  const { folder, ship, clock, random, events } = context;
   const { id, mockSecret } = identityOf(folder, random);
   const listeners = new Set<() => void>();
   const journal = new Journal({
@@ -51,7 +50,7 @@ export function startRecorder(context: {
       for (const then of listeners) then();
     },
   });
-  const shipper = startShipper({ journal, controlPlane, gatewayId: id, onFailure: events.shipFailed });
+  const shipper = startShipper({ journal, ship, gatewayId: id, onFailure: events.shipFailed });
   return {
     id,
     mockSecret,

@@ -1,6 +1,15 @@
 /** Carries the journal to the control plane, in order, for ever: an unreachable control plane is tried again and again. */
 import type { ControlPlane } from './control-plane.ts';
+import { recordsOf, type JournalLines } from './_segment.ts';
 import type { Journal } from './journal.ts';
+
+/** As `ControlPlane.ship`, of records as they stand in the file: so they go from a thread to the other as they are. */
+export type Ship = (gatewayId: string, lines: JournalLines) => ReturnType<ControlPlane['ship']>;
+
+export const shipTo =
+  (controlPlane: Pick<ControlPlane, 'ship'>): Ship =>
+  (gatewayId, lines) =>
+    controlPlane.ship(gatewayId, recordsOf(lines));
 
 export type Shipper = AsyncDisposable & {
   /** Resolves when everything durable at the time of the call has been stored, or `signal` aborts. */
@@ -11,13 +20,13 @@ export type Shipper = AsyncDisposable & {
 
 export function startShipper(context: {
   readonly journal: Journal;
-  readonly controlPlane: Pick<ControlPlane, 'ship'>;
+  readonly ship: Ship;
   readonly gatewayId: string;
   /** Pause after the first failure; doubles up to thirty times that. */
   readonly retryMs?: number;
   readonly onFailure?: (error: unknown) => void;
 }): Shipper {
-  const { journal, controlPlane, gatewayId, retryMs = 1000 } = context;
+  const { journal, ship, gatewayId, retryMs = 1000 } = context;
   let isStopped = false;
   let storedUpTo = 0;
   let wake: () => void = () => {};
@@ -34,14 +43,14 @@ export function startShipper(context: {
   const run = async () => {
     let failures = 0;
     while (!isStopped) {
-      const batch = journal.unshipped();
-      if (batch.length === 0) {
+      const lines = journal.unshippedLines();
+      if (lines === undefined) {
         await pause();
         continue;
       }
       try {
-        const answer = await controlPlane.ship(gatewayId, batch);
-        if (answer.storedUpTo < (batch[0]?.number ?? 0)) throw new Error('control plane stored nothing of the batch');
+        const answer = await ship(gatewayId, lines);
+        if (answer.storedUpTo < lines.first) throw new Error('control plane stored nothing of the batch');
         // The numbers of an older journal, put back from a copy: what we write now would pass for what is there already.
         if (answer.storedUpTo > journal.lastNumber)
           throw new Error(
