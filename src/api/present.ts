@@ -1,4 +1,5 @@
 /** The domain's values as the contract shows them: instants as RFC 3339, durations as whole seconds, absent as null. */
+import { noticesFor } from '#app/notices.ts';
 import { countAuthenticators, rightsOf, type ShownPrincipal } from '#app/read-principals.ts';
 import type { AppContext, Caller } from '#app/context.ts';
 import type { ShownConfiguration } from '#app/read-configuration.ts';
@@ -34,6 +35,7 @@ export async function presentMe(app: AppContext, caller: Caller) {
     },
     may: rightsOf(app, principal),
     authenticators: await countAuthenticators(app, principal.id),
+    notices: (await noticesFor(app, principal.id)).map(({ at, words }) => ({ at: formatInstant(at), words })),
   };
 }
 

@@ -56,12 +56,15 @@ async function presentDone(app: AppContext, caller: Caller, done: Done) {
       }));
     case 'invite_principal':
     case 'enrol_authenticator':
+    case 'add_authenticator':
+    case 'reset_authenticators':
       return map(await readPrincipal(app, caller, done.principal), (principal) => ({
         purpose: done.purpose,
         principal: presentPrincipal(principal),
         link: presentLink(done.link),
       }));
     case 'change_principal':
+    case 'remove_authenticator':
       return map(await readPrincipal(app, caller, done.principal), (principal) => ({
         purpose: done.purpose,
         principal: presentPrincipal(principal),

@@ -117,7 +117,12 @@ export async function readObtained(
   const ages = signatures.map((one) => between(one.enrolled_at, one.at));
   return {
     obtained: {
-      ...(proof === undefined ? {} : { proof: { at: proof.at, sawPreview: proof.saw_preview } }),
+      // An act is carried out by its requester's proof over all of it: that one is never missing.
+      ...(row.subject === 'act'
+        ? { proof: { at: row.opened_at, sawPreview: true } }
+        : proof === undefined
+          ? {}
+          : { proof: { at: proof.at, sawPreview: proof.saw_preview } }),
       approvals,
       hasReason: row.reason !== null,
       isActivated: true,

@@ -1,7 +1,7 @@
 /** Puts a planned configuration in force, by a passkey over its hash. */
 import { sql } from 'kysely';
 import type { Transaction } from '#store/database.ts';
-import { mayAdminister } from './_administer.ts';
+import { allowAct } from './_administer.ts';
 import { checkConfiguration } from './_check-configuration.ts';
 import { notify } from './changes.ts';
 import { done, notFound, refused, type AppContext, type Caller, type Outcome } from './context.ts';
@@ -16,7 +16,13 @@ export async function applyPlan(
   caller: Caller,
   evidence: Evidence<'change_configuration'>,
 ): Promise<Outcome<string>> {
-  const judged = mayAdminister(ctx, caller, 'configuration');
+  const judged = await allowAct(
+    ctx,
+    trx,
+    caller,
+    { kind: 'administer', what: 'configuration' },
+    evidence.support ?? {},
+  );
   if (judged.kind === 'refused') return judged;
   const id = evidence.object.plan;
   // One application at a time, or two plans over the same base would both fit.

@@ -2,7 +2,7 @@
 import type { GrantId, PrincipalId } from '#core/ids.ts';
 import type { Principal } from '#core/principal.ts';
 import type { Transaction } from '#store/database.ts';
-import { administratorsLeft, mayAdminister } from './_administer.ts';
+import { administratorsLeft, allowAct } from './_administer.ts';
 import { principalOf } from './_rows.ts';
 import { notify } from './changes.ts';
 import { done, notFound, refused, type AppContext, type Caller, type Outcome } from './context.ts';
@@ -17,7 +17,7 @@ export async function changePrincipal(
   caller: Caller,
   evidence: Evidence<'change_principal'>,
 ): Promise<Outcome<PrincipalId>> {
-  const judged = mayAdminister(ctx, caller, 'principals');
+  const judged = await allowAct(ctx, trx, caller, { kind: 'administer', what: 'principals' }, evidence.support ?? {});
   if (judged.kind === 'refused') return judged;
   const { subject, statusBefore, groupsBefore, groupsAfter, statusAfter } = evidence.object;
   const now = ctx.clock.now();

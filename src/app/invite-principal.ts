@@ -1,7 +1,7 @@
 /** Makes an account for somebody and the one-time link with which they enrol their first passkey. */
 import type { PrincipalId } from '#core/ids.ts';
 import type { Transaction } from '#store/database.ts';
-import { mayAdminister } from './_administer.ts';
+import { allowAct } from './_administer.ts';
 import { done, refused, type AppContext, type Caller, type Outcome } from './context.ts';
 import type { Evidence } from './evidence.ts';
 import { makeLink, type NewLink } from './make-link.ts';
@@ -13,7 +13,7 @@ export async function invitePrincipal(
   caller: Caller,
   evidence: Evidence<'invite_principal'>,
 ): Promise<Outcome<{ readonly principal: PrincipalId; readonly link: NewLink }>> {
-  const judged = mayAdminister(ctx, caller, 'principals');
+  const judged = await allowAct(ctx, trx, caller, { kind: 'administer', what: 'principals' }, evidence.support ?? {});
   if (judged.kind === 'refused') return judged;
   const { subject, displayName, groups, kind } = evidence.object;
   const other = await trx.selectFrom('principal').select('id').where('handle', '=', subject.handle).executeTakeFirst();

@@ -12,12 +12,15 @@ import { proofChallenge, textHash } from '#log/challenge.ts';
 import { at, json } from '#store/database.ts';
 import { mayDecide, refusalOf } from './_decide-request.ts';
 import { activationRefusal } from './activate-grant.ts';
-import { mayAdminister, administratorsLeft } from './_administer.ts';
+import { administratorsLeft, mayAdminister, prepareAct, type ActQuestion } from './_administer.ts';
 import { findPrincipal, grantOf, readRequest } from './_rows.ts';
 import { done, notFound, refused, type AppContext, type Caller, type Outcome } from './context.ts';
+import { keysOf, removeContent, resetContent } from './change-authenticators.ts';
+import { offerHeldAct } from './hold-act.ts';
 import { taken } from './invite-principal.ts';
 import { permissionsInWords } from './permissions.ts';
 import { readPlan } from './read-plan.ts';
+import { changeOf } from './renew-link.ts';
 import { approveActContent, approveActionContent, doActionContent, type Conditions } from './sign-hold.ts';
 
 export type ProofAsk =
@@ -37,6 +40,9 @@ export type ProofAsk =
     }
   | { readonly purpose: 'enrol_authenticator'; readonly principal: PrincipalId }
   | { readonly purpose: 'change_configuration'; readonly plan: PlanId }
+  | { readonly purpose: 'add_authenticator' }
+  | { readonly purpose: 'remove_authenticator'; readonly authenticator: AuthenticatorId }
+  | { readonly purpose: 'reset_authenticators'; readonly principal: PrincipalId; readonly reason: string }
   | { readonly purpose: 'do_action' | 'approve_act'; readonly hold: HoldId }
   | { readonly purpose: 'approve_action'; readonly hold: HoldId; readonly conditions?: Conditions };
 
@@ -53,11 +59,23 @@ export type Offer = {
 };
 
 export async function offerProof(ctx: AppContext, caller: Caller, ask: ProofAsk): Promise<Outcome<Offer>> {
-  const content = await contentOf(ctx, caller, ask);
-  if (content.kind === 'refused') return content;
+  const asked = await contentOf(ctx, caller, ask);
+  if (asked.kind === 'refused') return asked;
+  let content = asked.value;
+  let hold: HoldId | null = null;
+  const question = await questionOf(ctx, content);
+  if (question !== undefined) {
+    const judged = await prepareAct(ctx, ctx.db, caller, question);
+    if (judged.kind === 'refused') return judged;
+    if (judged.value.kind === 'curable') {
+      const held = await offerHeldAct(ctx, caller, { question, ask, content }, judged.value);
+      if (held.kind === 'refused') return held;
+      ({ hold, content } = held.value);
+    }
+  }
   const { id, handle } = caller.principal;
   const now = ctx.clock.now();
-  const { object } = offer<ProofContent['purpose']>(content.value, {
+  const { object } = offer<ProofContent['purpose']>(content, {
     principal: { id, handle },
     policyVersion: ctx.policy.version,
     now,
@@ -83,6 +101,7 @@ export async function offerProof(ctx: AppContext, caller: Caller, ask: ProofAsk)
       used_at: null,
       authenticator: null,
       assertion: null,
+      hold,
     })
     .execute();
   return done({
@@ -95,6 +114,42 @@ export async function offerProof(ctx: AppContext, caller: Caller, ask: ProofAsk)
       transports: row.transports,
     })),
   });
+}
+
+/** What an act of administration asks of policy; undefined for what isn't one. */
+async function questionOf(ctx: AppContext, content: ProofContent): Promise<ActQuestion | undefined> {
+  switch (content.purpose) {
+    case 'invite_principal':
+    case 'change_principal':
+      return { kind: 'administer', what: 'principals' };
+    case 'change_configuration':
+      return { kind: 'administer', what: 'configuration' };
+    case 'enrol_authenticator':
+    case 'add_authenticator':
+    case 'remove_authenticator':
+    case 'reset_authenticators': {
+      const of = await findPrincipal(ctx.db, content.subject.id);
+      if (of === undefined) throw new Error(`offer a proof: \`${content.subject.id}\` is nobody`);
+      const changes = {
+        add_authenticator: 'add',
+        remove_authenticator: 'remove',
+        reset_authenticators: 'reset',
+      } as const;
+      return {
+        kind: 'authenticators',
+        of,
+        change: content.purpose === 'enrol_authenticator' ? await changeOf(ctx.db, of.id) : changes[content.purpose],
+      };
+    }
+    case 'approve_request':
+    case 'activate_grant':
+    case 'do_action':
+    case 'approve_action':
+    case 'approve_act':
+      return undefined;
+    default:
+      return content satisfies never;
+  }
 }
 
 async function contentOf(ctx: AppContext, caller: Caller, ask: ProofAsk): Promise<Outcome<ProofContent>> {
@@ -220,6 +275,19 @@ async function contentOf(ctx: AppContext, caller: Caller, ask: ProofAsk): Promis
         ],
       });
     }
+    case 'add_authenticator': {
+      const { id: own, handle } = caller.principal;
+      return done({
+        purpose: 'add_authenticator',
+        subject: { id: own, handle },
+        link: newId('link', { now, random: ctx.random }),
+        authenticators: (await keysOf(ctx.db, own)).map(({ id }) => id),
+      });
+    }
+    case 'remove_authenticator':
+      return await removeContent(ctx, caller, ask.authenticator);
+    case 'reset_authenticators':
+      return await resetContent(ctx, caller, ask);
     case 'do_action':
       return await doActionContent(ctx, caller, ask.hold);
     case 'approve_action':

@@ -2,18 +2,23 @@
  * Uses a proof: verifies the passkey's assertion over the stored object, marks the proof used, and does what the object
  * says, all in one transaction. There is no other way to these acts, so the signature and the act can't come apart.
  */
-import type { GrantId, HoldId, PlanId, PrincipalId, ProofId, RequestId, TokenId } from '#core/ids.ts';
-import type { Json } from '#core/jcs.ts';
-import { useProof as use, type ProofObject } from '#core/proof.ts';
+import { sql } from 'kysely';
+import type { AuthenticatorId, GrantId, HoldId, PlanId, PrincipalId, ProofId, RequestId, TokenId } from '#core/ids.ts';
+import { between, days, type Duration } from '#core/instant.ts';
+import { canonicalJson, type Json } from '#core/jcs.ts';
+import { contentOf, useProof as use, type ProofObject } from '#core/proof.ts';
 import { credentialIdOf, verifyAssertion, type RawAssertion } from '#identity/passkeys.ts';
 import { proofChallenge } from '#log/challenge.ts';
 import { at, json, transaction, type Transaction } from '#store/database.ts';
+import type { ActSupport } from './_administer.ts';
 import { activateGrant } from './activate-grant.ts';
 import { applyPlan } from './apply-plan.ts';
 import { approveRequest } from './approve-request.ts';
+import { addAuthenticator, removeAuthenticator, resetAuthenticators } from './change-authenticators.ts';
 import { changePrincipal } from './change-principal.ts';
 import { done, notFound, refused, type AppContext, type Caller, type Outcome } from './context.ts';
 import type { Evidence } from './evidence.ts';
+import { releaseAct, supportOf } from './hold-act.ts';
 import { invitePrincipal } from './invite-principal.ts';
 import type { NewLink } from './make-link.ts';
 import { renewLink } from './renew-link.ts';
@@ -26,11 +31,11 @@ export type Done =
   | { readonly purpose: 'approve_request'; readonly request: RequestId }
   | { readonly purpose: 'activate_grant'; readonly grant: GrantId }
   | {
-      readonly purpose: 'invite_principal' | 'enrol_authenticator';
+      readonly purpose: 'invite_principal' | 'enrol_authenticator' | 'add_authenticator' | 'reset_authenticators';
       readonly principal: PrincipalId;
       readonly link: NewLink;
     }
-  | { readonly purpose: 'change_principal'; readonly principal: PrincipalId }
+  | { readonly purpose: 'change_principal' | 'remove_authenticator'; readonly principal: PrincipalId }
   | { readonly purpose: 'do_action' | 'approve_action' | 'approve_act'; readonly hold: HoldId }
   | { readonly purpose: 'change_configuration'; readonly plan: PlanId; readonly version: string };
 
@@ -117,7 +122,12 @@ export async function useProof(
           .execute();
       await cureBySignIn(ctx, trx, caller.principal.id);
       const content = evidenceOf(object, raw);
-      const outcome = await act(ctx, trx, { ...caller, principal }, object, content);
+      const support = await supportFor(ctx, trx, { ...caller, principal }, row, authenticator);
+      const outcome =
+        support.kind === 'refused'
+          ? support
+          : await act(ctx, trx, { ...caller, principal }, object, { content, support: support.value });
+      if (outcome.kind === 'done' && row.hold !== null) await releaseAct(ctx, trx, { ...caller, principal }, row.hold);
       // A refused act leaves nothing behind: the proof goes back to being offered.
       if (outcome.kind === 'refused') throw new Refusal(outcome);
       return outcome;
@@ -126,6 +136,40 @@ export async function useProof(
     if (fault instanceof Refusal) return fault.outcome;
     throw fault;
   }
+}
+
+/** How long a key has been enrolled; the first of all has no older one to be measured by, and an installation begins with it. */
+async function ageOf(ctx: AppContext, trx: Transaction, key: AuthenticatorId): Promise<Duration> {
+  const row = await trx
+    .selectFrom('authenticator')
+    .select('created_at')
+    .select(
+      sql<boolean>`not exists (select from authenticator older where older.created_at < authenticator.created_at)`.as(
+        'is_first',
+      ),
+    )
+    .where('id', '=', key)
+    .executeTakeFirstOrThrow();
+  return row.is_first ? days(36_500) : between(row.created_at, ctx.clock.now());
+}
+
+async function supportFor(
+  ctx: AppContext,
+  trx: Transaction,
+  caller: Caller,
+  row: { readonly hold: HoldId | null; readonly object: ProofObject },
+  authenticator: { readonly id: AuthenticatorId },
+): Promise<Outcome<ActSupport>> {
+  const authenticatorAge = await ageOf(ctx, trx, authenticator.id);
+  if (row.hold === null) return done({ authenticatorAge });
+  const support = await supportOf(ctx, trx, caller, row.hold, canonicalJson(contentOf(row.object)));
+  if (support.kind === 'refused') return support;
+  const others = support.value.authenticatorAge;
+  // The youngest of all that signed: a fresh key cures nothing where policy says so, whoever's it is.
+  return done({
+    ...support.value,
+    authenticatorAge: others === undefined ? authenticatorAge : (Math.min(others, authenticatorAge) as Duration),
+  });
 }
 
 /** As log/evidence.ts reads it back. */
@@ -145,43 +189,50 @@ async function act(
   trx: Transaction,
   caller: Caller,
   object: ProofObject,
-  content: Evidence['content'],
+  from: Pick<Evidence, 'content' | 'support'>,
 ): Promise<Outcome<Done>> {
   switch (object.purpose) {
     case 'approve_request': {
-      const outcome = await approveRequest(ctx, trx, caller, { object, content });
+      const outcome = await approveRequest(ctx, trx, caller, { object, ...from });
       return outcome.kind === 'refused' ? outcome : done({ purpose: object.purpose, request: outcome.value });
     }
     case 'activate_grant': {
-      const outcome = await activateGrant(ctx, trx, caller, { object, content });
+      const outcome = await activateGrant(ctx, trx, caller, { object, ...from });
       return outcome.kind === 'refused' ? outcome : done({ purpose: object.purpose, grant: outcome.value });
     }
     case 'invite_principal': {
-      const outcome = await invitePrincipal(ctx, trx, caller, { object, content });
+      const outcome = await invitePrincipal(ctx, trx, caller, { object, ...from });
       return outcome.kind === 'refused' ? outcome : done({ purpose: object.purpose, ...outcome.value });
     }
     case 'enrol_authenticator': {
-      const outcome = await renewLink(ctx, trx, caller, { object, content });
+      const outcome = await renewLink(ctx, trx, caller, { object, ...from });
       return outcome.kind === 'refused' ? outcome : done({ purpose: object.purpose, ...outcome.value });
     }
     case 'change_principal': {
-      const outcome = await changePrincipal(ctx, trx, caller, { object, content });
+      const outcome = await changePrincipal(ctx, trx, caller, { object, ...from });
       return outcome.kind === 'refused' ? outcome : done({ purpose: object.purpose, principal: outcome.value });
     }
     case 'change_configuration': {
-      const outcome = await applyPlan(ctx, trx, caller, { object, content });
+      const outcome = await applyPlan(ctx, trx, caller, { object, ...from });
       return outcome.kind === 'refused'
         ? outcome
         : done({ purpose: object.purpose, plan: object.plan, version: outcome.value });
     }
-    case 'reset_authenticators':
     case 'add_authenticator':
-    case 'remove_authenticator':
-      return refused('forbidden', 'passkeys are renewed by a one-time link');
+    case 'reset_authenticators': {
+      const outcome = await (object.purpose === 'add_authenticator'
+        ? addAuthenticator(ctx, trx, caller, { object, ...from })
+        : resetAuthenticators(ctx, trx, caller, { object, ...from }));
+      return outcome.kind === 'refused' ? outcome : done({ purpose: object.purpose, ...outcome.value });
+    }
+    case 'remove_authenticator': {
+      const outcome = await removeAuthenticator(ctx, trx, caller, { object, ...from });
+      return outcome.kind === 'refused' ? outcome : done({ purpose: object.purpose, principal: outcome.value });
+    }
     case 'do_action':
     case 'approve_action':
     case 'approve_act': {
-      const outcome = await signHold(ctx, trx, caller, { object, content });
+      const outcome = await signHold(ctx, trx, caller, { object, ...from });
       return outcome.kind === 'refused' ? outcome : done({ purpose: object.purpose, hold: outcome.value });
     }
     default:

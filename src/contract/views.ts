@@ -47,6 +47,9 @@ export const me = z
       readLog: z.enum(['own', 'all']),
     }),
     authenticators: z.number().int(),
+    notices: z
+      .array(z.object({ at: instant, words: z.string() }))
+      .describe('what became of your passkeys since the sign-in before this one: nobody else’s doing should go unseen'),
   })
   .meta({ id: 'Me' });
 export type Me = z.infer<typeof me>;
@@ -357,6 +360,13 @@ export const proofAsk = z
     }),
     z.object({ purpose: z.literal('enrol_authenticator'), principal: principalId }),
     z.object({ purpose: z.literal('change_configuration'), plan: planId }),
+    z.object({ purpose: z.literal('add_authenticator') }),
+    z.object({ purpose: z.literal('remove_authenticator'), authenticator: authenticatorId }),
+    z.object({
+      purpose: z.literal('reset_authenticators'),
+      principal: principalId,
+      reason: z.string().trim().min(3).max(1000),
+    }),
     z.object({ purpose: z.literal('do_action'), hold: holdId }),
     z.object({
       purpose: z.literal('approve_action'),
@@ -398,6 +408,9 @@ export const proofDone = z
     z.object({ purpose: z.literal('change_principal'), principal: principalView }),
     z.object({ purpose: z.literal('enrol_authenticator'), principal: principalView, link: oneTimeLink }),
     z.object({ purpose: z.literal('change_configuration'), plan: planId, version: z.string() }),
+    z.object({ purpose: z.literal('add_authenticator'), principal: principalView, link: oneTimeLink }),
+    z.object({ purpose: z.literal('remove_authenticator'), principal: principalView }),
+    z.object({ purpose: z.literal('reset_authenticators'), principal: principalView, link: oneTimeLink }),
     z.object({ purpose: z.literal('do_action'), hold: holdView }),
     z.object({ purpose: z.literal('approve_action'), hold: holdView }),
     z.object({ purpose: z.literal('approve_act'), hold: holdView }),

@@ -218,6 +218,12 @@ export type ProofObject<P extends ProofPurpose = ProofPurpose> = P extends Proof
   ? ProofCommon & ProofContentOf<P>
   : never;
 
+/** What is specific to the act: the object without what every proof object says. */
+export function contentOf(object: ProofObject): ProofContent {
+  const common = new Set<string>(['v', ...commonFields.map(({ name }) => name)]);
+  return Object.fromEntries(Object.entries(object).filter(([name]) => !common.has(name))) as unknown as ProofContent;
+}
+
 export type OfferedProof<P extends ProofPurpose = ProofPurpose> = {
   readonly state: 'offered';
   readonly object: ProofObject<P>;

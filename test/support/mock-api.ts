@@ -492,6 +492,7 @@ export async function startMockApi(
         readLog: person === people.bob ? 'all' : 'own',
       },
       authenticators: 1,
+      notices: [],
     }),
     listRoles: () => ({
       items: roles.map((r) => ({

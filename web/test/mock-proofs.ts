@@ -255,6 +255,10 @@ function contentOf(world: World, ask: ProofAsk, by: Person): unknown {
         summary: [...plan.added, ...plan.changed, ...plan.removed].map(({ what, name }) => `${what} ${name}`),
       };
     }
+    case 'add_authenticator':
+    case 'remove_authenticator':
+    case 'reset_authenticators':
+      throw missing('a passkey');
     case 'do_action':
     case 'approve_action':
       return holdContent(world, ask.purpose, ask.hold);

@@ -126,6 +126,7 @@ export function meOf(world: World, session: WebSession): Me {
       readLog: person.isAdministrator ? 'all' : 'own',
     },
     authenticators: person.authenticators.length,
+    notices: [],
   };
 }
 
