@@ -4,8 +4,11 @@
  * act, so that it was the attack that was refused and nothing else.
  */
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
+import fc from 'fast-check';
 import { sql } from 'kysely';
+import { decideStatement } from '#app/decide-statement.ts';
 import { denyRequest } from '#app/deny-request.ts';
 import { endGrant } from '#app/end-grant.ts';
 import { exportLog } from '#app/export-log.ts';
@@ -17,6 +20,7 @@ import type { Caller, Outcome } from '#app/context.ts';
 import { encodeBase64Url } from '#core/base64.ts';
 import type { HoldId, ProofId } from '#core/ids.ts';
 import { minutes } from '#core/instant.ts';
+import { noParameters, statementDigest, type RawParameters } from '#gateway/postgres/statement-digest.ts';
 import { proofOptions } from '#identity/passkeys.ts';
 import { verifyCopy } from '#log/verify-copy.ts';
 import { approved, ask, connect, credentialFor, grantState, tally } from './support/access.ts';
@@ -298,10 +302,10 @@ test('INVARIANT 5: what was signed is run as it was signed: not a byte of text o
   const hold = await held(app, session);
   await app.prove(ada, { purpose: 'do_action', hold });
   await app.prove(bob, { purpose: 'approve_action', hold });
-  const elsewhere = valueOf2(await connect(app, await credentialFor(app, ada, grant)));
+  const elsewhere = sessionOf(await connect(app, await credentialFor(app, ada, grant)));
   const another = await approved(app, ada, bob);
   await app.prove(ada, { purpose: 'activate_grant', grant: another });
-  const underAnother = valueOf2(await connect(app, await credentialFor(app, ada, another)));
+  const underAnother = sessionOf(await connect(app, await credentialFor(app, ada, another)));
   for (const [what, of, text] of [
     ['a space more', session, `${statement} `],
     ['another case', session, statement.toUpperCase()],
@@ -313,14 +317,13 @@ test('INVARIANT 5: what was signed is run as it was signed: not a byte of text o
     assert.ok(decision.kind === 'deny', what);
     assert.equal(await stateIn(w, 'hold', hold), 'cured', what);
   }
-  const { decideStatement } = await import('#app/decide-statement.ts');
   for (const digest of [undefined, '', asked(session).digest.toUpperCase(), asked(session).digest.slice(0, 63)])
     assert.equal((await decideStatement(app.ctx, { ...asked(session), digest, hold })).kind, 'deny', String(digest));
   const decisions = await Promise.all(Array.from({ length: 5 }, () => run(app, session, hold)));
   assert.deepEqual(decisions.map(({ kind }) => kind).toSorted(), ['allow', 'deny', 'deny', 'deny', 'deny']);
 });
 
-function valueOf2(answer: Awaited<ReturnType<typeof connect>>) {
+function sessionOf(answer: Awaited<ReturnType<typeof connect>>) {
   if (answer.kind === 'refused') throw new Error(`refused: ${answer.message}`);
   return answer.session.id;
 }
@@ -424,7 +427,7 @@ test('INVARIANT 4: approved, proven, run and revoked all at once: what runs runs
   for (let round = 0; round < 6; round += 1) {
     const grant = await approved(app, ada, bob, 'orders/fix-orders' as never);
     await app.prove(ada, { purpose: 'activate_grant', grant });
-    const session = valueOf2(await connect(app, await credentialFor(app, ada, grant)));
+    const session = sessionOf(await connect(app, await credentialFor(app, ada, grant)));
     const hold = await held(app, session);
     const [proof, approval] = [
       await show(w, { by: ada, ask: { purpose: 'do_action', hold } } as Target),
@@ -453,4 +456,72 @@ test('INVARIANT 4: approved, proven, run and revoked all at once: what runs runs
     const kinds = entries.rows.map(({ kind }) => kind);
     assert.deepEqual(kinds, decision.kind === 'allow' ? ['hold.released', 'grant.ended'] : ['grant.ended']);
   }
+});
+
+test('INVARIANT 5: a byte of the text or of a parameter, its type, its format or its place changed is another statement', () => {
+  const published = (
+    JSON.parse(readFileSync(new URL('../docs/test-vectors/proof.json', import.meta.url), 'utf8')) as {
+      statement: {
+        text: string;
+        digest: string;
+        parameters: { type: number; format: number; hex: string }[];
+        ofNone: { text: string; digest: string };
+        ofNull: { text: string; digest: string };
+      };
+    }
+  ).statement;
+  const raw = (parameters: readonly { type: number; format: number; value: Buffer | null }[]): RawParameters => ({
+    types: parameters.map(({ type }) => type),
+    formats: parameters.map(({ format }) => format),
+    values: parameters.map(({ value }) => value),
+  });
+  const given = published.parameters.map(({ type, format, hex }) => ({ type, format, value: Buffer.from(hex, 'hex') }));
+  assert.equal(statementDigest(published.text, raw(given)), published.digest);
+  assert.equal(statementDigest(published.ofNone.text, noParameters), published.ofNone.digest);
+  assert.equal(
+    statementDigest(published.ofNull.text, raw([{ type: 0, format: 0, value: null }])),
+    published.ofNull.digest,
+  );
+
+  const parameter = fc.record({
+    type: fc.constantFrom(0, 20, 25),
+    format: fc.constantFrom(0, 1),
+    value: fc.option(fc.uint8Array({ maxLength: 6 }).map((bytes) => Buffer.from(bytes))),
+  });
+  const run = fc.record({ text: fc.string({ maxLength: 12 }), parameters: fc.array(parameter, { maxLength: 3 }) });
+  const spelled = (of: {
+    text: string;
+    parameters: readonly { type: number; format: number; value: Buffer | null }[];
+  }) =>
+    JSON.stringify([
+      of.text,
+      of.parameters.map(({ type, format, value }) => [type, format, value?.toString('hex') ?? null]),
+    ]);
+  const seen = new Map<string, string>();
+  fc.assert(
+    fc.property(run, (one) => {
+      const digest = statementDigest(one.text, raw(one.parameters));
+      const what = spelled(one);
+      assert.equal(seen.get(digest) ?? what, what, 'two that differ have one digest');
+      seen.set(digest, what);
+    }),
+    { numRuns: 3000 },
+  );
+  // Bytes that move from one place to the next.
+  const two = (text: string, ...values: readonly (string | null)[]) =>
+    statementDigest(
+      text,
+      raw(values.map((value) => ({ type: 25, format: 0, value: value === null ? null : Buffer.from(value) }))),
+    );
+  const near = [
+    two('ab', 'c'),
+    two('a', 'bc'),
+    two('abc', ''),
+    two('abc'),
+    two('abc', null),
+    two('ab', 'c', ''),
+    two('ab', '', 'c'),
+    two('ab', 'c', null),
+  ];
+  assert.equal(new Set(near).size, near.length);
 });
