@@ -140,13 +140,16 @@ export async function startEngine(options: EngineOptions): Promise<Engine> {
         await cut({ session: change.session }, change.reason, change.message);
         return;
       case 'policy_changed':
-        return judge.policyChanged(change.policyVersion);
+        judge.policyChanged(change.policyVersion);
+        return holds.changed();
       case 'principal_changed':
-        return judge.forgetDecisionsFor(change.principal);
+        judge.forgetDecisionsFor(change.principal);
+        return holds.changed();
       case 'resource_changed':
         return judge.catalogueChanged();
       case 'missed':
-        return judge.forgetDecisions();
+        judge.forgetDecisions();
+        return holds.changed();
       case 'hold_settled':
       case 'hold_progress':
         return holds.told(change);
@@ -189,6 +192,7 @@ export async function startEngine(options: EngineOptions): Promise<Engine> {
     hub: { ...hub, openSession: openWhenHeard, findCredential: findWhenHeard },
     journal: recorder.journal,
     judge,
+    holds,
     supervisor: { ...supervisor, admit },
     cancels,
     engine: options.engine,

@@ -5,7 +5,7 @@
  */
 import type { HoldId } from '#core/ids.ts';
 import type { Clock, Instant } from '#core/instant.ts';
-import type { GatewayChange, HoldAnswer, HoldAsk, WithdrawnBecause } from './control-plane.ts';
+import type { GatewayChange, HoldAnswer, HoldAsk, HoldPreview, WithdrawnBecause } from './control-plane.ts';
 import type { Hub } from './engine.ts';
 import type { Timers } from './timers.ts';
 
@@ -27,15 +27,20 @@ export type OpenHold = {
   readonly hold: HoldId;
   readonly url: string;
   readonly words: string;
+  readonly wantsPreview: boolean;
   readonly expiresAt: Instant;
   /** Nobody waits any more; nothing is told after this. `undefined`: it has been settled, or used. */
   readonly close: (because: WithdrawnBecause | undefined) => void;
 };
 
+type HoldChange = GatewayChange & { kind: 'hold_settled' | 'hold_progress' };
+
 export type Holds = {
   /** Throws when the control plane can't be asked. */
   readonly open: (ask: HoldAsk, waits: Waits) => Promise<OpenHold | Extract<HoldAnswer, { kind: 'refused' }>>;
-  readonly told: (change: GatewayChange & { kind: 'hold_settled' | 'hold_progress' }) => void;
+  /** What the statement has done, in its transaction that isn't over. Throws when nobody can be told. */
+  readonly report: (hold: HoldId, preview: HoldPreview) => Promise<void>;
+  readonly told: (change: HoldChange) => void;
   readonly changed: () => void;
 };
 
@@ -45,13 +50,16 @@ const pollMs = 2000;
 type Entry = Waits & { said: string | undefined; timer: Disposable };
 
 export function createHolds(context: {
-  readonly hub: Pick<Hub, 'hold' | 'withdrawHold' | 'holdStates'>;
+  readonly hub: Pick<Hub, 'hold' | 'withdrawHold' | 'holdStates' | 'reportPreview'>;
   readonly clock: Clock;
   readonly timers: Timers;
   readonly onFault: (what: string, error: unknown) => void;
 }): Holds {
   const { hub, clock, timers } = context;
   const open = new Map<HoldId, Entry>();
+  /** The answer that makes one known may be overtaken by what becomes of it. */
+  let opening = 0;
+  const early = new Map<HoldId, HoldChange>();
   let poll: Disposable | undefined;
 
   const forget = (hold: HoldId): Entry | undefined => {
@@ -105,11 +113,25 @@ export function createHolds(context: {
     });
   };
 
+  const told = (change: HoldChange) => {
+    const { hold } = change;
+    if (!open.has(hold)) {
+      if (opening > 0) early.set(hold, change);
+    } else if (change.kind === 'hold_progress') progress(hold, change.message);
+    else if (change.outcome === 'cured') settle(hold, { kind: 'cured' });
+    else settle(hold, { kind: change.outcome, message: change.message });
+  };
+
   return {
     async open(ask, waits) {
-      const answer = await hub.hold(ask);
+      opening += 1;
+      const answer = await hub.hold(ask).finally(() => (opening -= 1));
       if (answer.kind === 'refused') return answer;
       const { hold, expiresAt } = answer;
+      const change = early.get(hold);
+      if (opening === 0) early.clear();
+      // When whoever asked knows what this is about.
+      if (change !== undefined) setImmediate(() => told(change));
       open.set(hold, { ...waits, said: undefined, timer: { [Symbol.dispose]() {} } });
       if (poll === undefined) lookAgain();
       // INVARIANT 9: no longer than was asked for, whatever the other side's clock says.
@@ -124,12 +146,8 @@ export function createHolds(context: {
         },
       };
     },
-    told(change) {
-      const { hold } = change;
-      if (change.kind === 'hold_progress') return progress(hold, change.message);
-      if (change.outcome === 'cured') settle(hold, { kind: 'cured' });
-      else settle(hold, { kind: change.outcome, message: change.message });
-    },
+    report: (hold, preview) => hub.reportPreview(hold, preview),
+    told,
     changed() {
       for (const { changed } of open.values()) changed();
     },

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 import { after, test } from 'node:test';
@@ -108,7 +109,16 @@ async function openSessions(count: number, journal: Journal) {
         statementsBefore: 0,
         journal,
         judge,
+        holds: {
+          open: () => Promise.reject(new Error('nothing is held here')),
+          report: () => Promise.resolve(),
+          told: () => {},
+          changed: () => {},
+        },
         clock,
+        random: randomBytes,
+        backend: 0,
+        onNote: (_, error) => assert.fail(String(error)),
         limits: defaultLimits,
         strict: false,
         cancelUpstream: () => {},

@@ -47,7 +47,7 @@ export const expected = {
   /** What is there after commit, rollback, and an error behind a savepoint that was gone back to. */
   transaction: ['committed', 'before the savepoint', 'after the error'],
   'errors of the server': ['22012', '23505'],
-  refused: ['42501', 'orders/secrets would give it: sally request orders/secrets --for 1h --reason "…"'],
+  refused: ['42501', 'orders/secrets would give it: sally request --from-denial den_…'],
   'refused in a transaction': ['42501', '25P02', 'usable after rollback'],
   /** Rows and their sum, read in portions. */
   'big result': [200_000, 20_000_100_000],
@@ -125,6 +125,10 @@ export function withoutCommonChecks(because: string): Readonly<Record<Check, str
   return Object.fromEntries(Object.keys(expected).map((check) => [check, because])) as Record<Check, string>;
 }
 
+/** Ids of denials are others each time. */
+const withoutIds = (value: unknown): unknown =>
+  value === undefined ? value : JSON.parse(JSON.stringify(value).replaceAll(/den_[0-9a-z]{26}/g, 'den_…'));
+
 /** Runs a driver, and declares its tests. */
 export async function testDriver(driver: Driver): Promise<void> {
   if (isLeftOut(driver.name)) {
@@ -137,7 +141,7 @@ export async function testDriver(driver: Driver): Promise<void> {
     test('it comes to its end', () => assert.equal(outcome['failure'], undefined, String(outcome['failure'])));
     for (const [check, value] of Object.entries({ ...expected, ...driver.also })) {
       if (driver.without !== undefined && check in driver.without && !(check in (driver.also ?? {}))) continue;
-      test(check, () => assert.deepEqual(outcome[check], value));
+      test(check, () => assert.deepEqual(withoutIds(outcome[check]), value));
     }
     if (driver.without?.parameters === undefined)
       test('what it inserted is there, exactly', async () => {

@@ -11,29 +11,47 @@
 import { createHash, type Hash } from 'node:crypto';
 import { headerLength, MessageReader, ProtocolViolation } from '#wire/postgres/bytes.ts';
 import {
+  type FunctionCallMessage,
   decodeBind,
   decodeExecute,
   decodeFunctionCall,
   decodeParse,
   decodeQuery,
   decodeTarget,
+  encodeBind,
+  encodeExecute,
+  encodeFlush,
   encodeFunctionCall,
   encodeParse,
   encodeQuery,
+  encodeSync,
+  encodeTarget,
   frontend,
-  type FunctionCallMessage,
 } from '#wire/postgres/frontend.ts';
 import { encodeErrorResponse } from '#wire/postgres/backend.ts';
 import { callText } from '#sql/call-by-oid.ts';
 import { namesQuery, ownCatalogueQuery } from '#sql/catalogue.ts';
 import { firstUserOid, typeText, type TypeShape } from '#sql/type-by-oid.ts';
+import { newId, type DenialId } from '#core/ids.ts';
 import type { Protocol, RecordedParameter } from '../records.ts';
 import type { Portal, Prepared, Run } from './exchange.ts';
-import { dependsOnPrepared, isCacheable, lookUp, type Allowed, type Book, type Denied, type Verdict } from './judge.ts';
+import { HeldStatement, type RunToHold } from './held-statement.ts';
+import {
+  dependsOnPrepared,
+  isCacheable,
+  lookUp,
+  refusalOf,
+  type Allowed,
+  type Book,
+  type Curable,
+  type Denied,
+  type Verdict,
+} from './judge.ts';
 import type { AskedNames } from './judge-worker.ts';
 import type { LedgerEntry } from './ledger.ts';
-import { currentBook, hasOwnDefinitions, noteForwarded, type Link } from './link.ts';
+import { currentBook, hasOwnDefinitions, noteForwarded, settledStatements, type Link } from './link.ts';
 import { recordParameters } from './recorded-parameters.ts';
+import { maxHeldStatement, noParameters, statementDigest, type RawParameters } from './statement-digest.ts';
 
 /** What to do with the message that was just looked at. */
 export const pass = 0;
@@ -107,6 +125,8 @@ export class ClientMessages {
   #mayBeGivenUp = false;
   /** The client has cancelled what is held: instead of a verdict it gets a refusal. Holds for one message. */
   isGivenUp = false;
+  /** What is asked for, or waited for, for the message that is held. */
+  #held: HeldStatement | undefined;
 
   /** @param resume called when what a message was held for may have come */
   constructor(link: Link, target: Target, resume: () => void) {
@@ -125,6 +145,19 @@ export class ClientMessages {
     this.isGivenUp = true;
     this.#resume();
     return true;
+  }
+
+  /** People are waited for: the client is read on meanwhile, so that its end is noticed. */
+  get isHeld(): boolean {
+    return this.#held?.isHeld === true;
+  }
+
+  /** The session is over: nobody waits any more. */
+  abandon(): void {
+    // Nothing has committed what ran, and now nothing will.
+    if (this.#held?.guard === 'ran' && this.#held.run.execute === undefined) this.#link.exchange.transactions.failed();
+    this.#held?.abandon();
+    this.#held = undefined;
   }
 
   /** Decides one message: `[at, end)` is what is there of it, `length` what it has in all. */
@@ -247,9 +280,17 @@ export class ClientMessages {
 
   #query(text: string): Step {
     const link = this.#link;
-    const verdict = this.#verdict(text);
+    const verdict = this.#letThrough(
+      () => this.#verdict(text),
+      (curable) => this.#toHold(curable, 'simple', text, text),
+    );
+    if (this.#held?.guard === 'failed') {
+      this.#held = undefined;
+      return this.#syncGuarded();
+    }
     if (verdict === undefined) return hold;
     if (verdict.kind === 'deny') return this.#refuse('simple', verdict, text);
+    if (this.#held?.guard === 'ran') return this.#keepGuarded(this.#held);
     if (this.#fetchesPortal(verdict)) return this.#refuse('simple', this.#fetchOfPortal(verdict), text);
     const cursor = this.#judgeCursors(verdict);
     if (cursor === hold) return hold;
@@ -258,6 +299,7 @@ export class ClientMessages {
     const names = this.#noteEffects(verdict.effects);
     const run = link.exchange.begin('simple', text, verdict, undefined, names);
     this.#noteCursors(verdict, run);
+    this.#held = undefined;
     this.hasRecords = true;
     link.segment += 1;
     link.statements.remove('');
@@ -272,16 +314,24 @@ export class ClientMessages {
   /** A function by its oid: judged and recorded as the `select` that it amounts to. */
   #functionCall(message: FunctionCallMessage): Step {
     const link = this.#link;
-    const verdict = this.#verdict(callText(message.function, message.values.length));
-    if (verdict === undefined) return hold;
-    const { text, parameterTypes } = verdict.call ?? {
+    const asked = callText(message.function, message.values.length);
+    const judged = this.#held?.run.curable ?? this.#verdict(asked);
+    if (judged === undefined) return hold;
+    const { text, parameterTypes } = judged.call ?? {
       text: `fast-path call of function ${message.function}`,
       parameterTypes: [],
     };
     const parameters = recordParameters(message, { parameterTypes });
+    const raw = { formats: message.formats, values: message.values, types: parameterTypes };
+    const verdict = this.#letThrough(
+      () => judged,
+      (curable) => this.#toHold(curable, 'function', asked, text, parameters, raw),
+    );
+    if (verdict === undefined) return hold;
     if (verdict.kind === 'deny') return this.#refuse('function', verdict, text, parameters);
     if (!this.#canRecord()) return hold;
     const run = link.exchange.begin('function', text, verdict, parameters);
+    this.#held = undefined;
     this.hasRecords = true;
     link.segment += 1;
     link.exchange.push({ kind: 'query', run });
@@ -310,7 +360,8 @@ export class ClientMessages {
     const verdict = this.#verdict(text);
     if (verdict === undefined) return hold;
     if (verdict.kind === 'deny') return this.#refuse('extended', verdict, text, undefined, statement);
-    const prepared: Prepared = { text, parameterTypes, verdict, book: currentBook(link) };
+    // What is curable is prepared all the same: nothing runs before Bind, and it is asked for when it does.
+    const prepared: Prepared = { text, parameterTypes, verdict, book: bookOf(link, verdict) };
     link.exchange.push({ kind: 'parse', entry: link.statements.set(statement, prepared, link.segment) });
     return pass;
   }
@@ -360,7 +411,7 @@ export class ClientMessages {
       this.discarding = at + length - end;
       return this.#refuseExtended(unknownName('statement', message.statement));
     }
-    const refused = this.#judgeAgain(prepared);
+    const refused = this.#held === undefined ? this.#judgeAgain(prepared) : undefined;
     if (refused === hold) return hold;
     if (!this.isGivenUp && message.formats.includes(1) && !this.#knowsTypes(prepared.parameterTypes)) return hold;
     const parameters = recordParameters(message, prepared, this.#shapeOf);
@@ -377,7 +428,23 @@ export class ClientMessages {
       parameters.push(rest);
       this.#streamHash = { hash, done: (sha256) => (rest.sha256 = sha256) };
     }
-    const portal: Portal = { prepared, parameters, names: link.names.asked, judgedAt: link.judge.decidedAnew() };
+    const raw = prepared.verdict.kind === 'curable' && !isPrefix ? rawOf(message, prepared) : undefined;
+    const portal: Portal = { prepared, parameters, raw, names: link.names.asked, judgedAt: link.judge.decidedAnew() };
+    if (prepared.verdict.kind === 'curable' && prepared.verdict.mayRunWhenBound) {
+      const verdict = this.#letThrough(
+        () => prepared.verdict,
+        (curable) => this.#toHold(curable, 'extended', prepared.text, prepared.text, parameters, raw ?? tooLongToHold),
+      );
+      if (verdict === undefined) return hold;
+      if (verdict.kind === 'deny') {
+        this.streaming = 0;
+        this.#streamHash = undefined;
+        this.discarding = at + length - end;
+        return this.#refuse('extended', verdict, prepared.text, parameters);
+      }
+      portal.pass = { verdict, book: currentBook(link), hasRun: false };
+      this.#held = undefined;
+    }
     const bytes = Math.min(length, link.limits.maxWholeBindBytes);
     link.exchange.push({ kind: 'bind', entry: link.portals.set(message.portal, portal, link.segment), bytes });
     return pass;
@@ -385,21 +452,33 @@ export class ClientMessages {
 
   #execute(body: MessageReader): Step {
     const link = this.#link;
-    const { portal: name } = decodeExecute(body);
+    const { portal: name, maxRows } = decodeExecute(body);
     const entry = link.portals.get(name);
     if (this.#mustSettle(entry)) return this.#waitForAnswer();
     const portal = entry?.value;
     if (portal === undefined) return this.#refuseExtended(unknownName('portal', name));
     const { prepared, parameters } = portal;
-    const refused = this.#judgeAgain(prepared);
+    const refused = this.#held === undefined ? this.#judgeAgain(prepared) : undefined;
     if (refused === hold) return hold;
     if (refused !== undefined) return this.#refuse('extended', refused, prepared.text, parameters);
-    const { verdict } = prepared;
     // INVARIANT 4: the server has looked its names up at Bind. Under another path that is no longer what was judged just now.
     const now = link.judge.decidedAnew();
     if (portal.judgedAt !== now && !isSamePath(portal.names, link.names.asked))
-      return this.#refuse('extended', bindAgain(verdict), prepared.text, parameters);
+      return this.#refuse('extended', bindAgain(prepared.verdict), prepared.text, parameters);
     portal.judgedAt = now;
+    const verdict = this.#letThroughPortal(portal, name, maxRows);
+    if (this.#held?.guard === 'failed') {
+      // The client has the server's error, and the server skips up to the next Sync.
+      this.#held = undefined;
+      link.isSkipping = true;
+      return drop;
+    }
+    if (verdict === undefined) return hold;
+    if (verdict.kind === 'deny') return this.#refuse('extended', verdict, prepared.text, parameters);
+    if (this.#held?.guard === 'ran') {
+      if (portal.pass !== undefined) portal.pass.hasRun = true;
+      return this.#keepGuarded(this.#held);
+    }
     if (this.#fetchesPortal(verdict))
       return this.#refuse('extended', this.#fetchOfPortal(verdict), prepared.text, parameters);
     const cursor = this.#judgeCursors(verdict);
@@ -409,12 +488,132 @@ export class ClientMessages {
     const names = this.#noteEffects(verdict.effects);
     const run = link.exchange.begin('extended', prepared.text, verdict, parameters, names);
     this.#noteCursors(verdict, run);
+    if (portal.pass !== undefined) portal.pass.hasRun = true;
+    this.#held = undefined;
     this.hasRecords = true;
     link.exchange.push({ kind: 'execute', run });
     this.#hasExecuted = true;
     if (verdict.takesCopyData) this.#copyAwaited = run;
     noteForwarded(link, verdict);
     return pass;
+  }
+
+  /**
+   * The verdict on one run. Undefined: it waits, for an answer or for its cures, and `#resume` will be called.
+   *
+   * @param judged the verdict on the text
+   * @param run what is asked for, for a text that is curable
+   */
+  #letThrough(
+    judged: () => Verdict | undefined,
+    run: (curable: Curable) => RunToHold | Denied,
+  ): Allowed | Denied | undefined {
+    if (this.#held === undefined) {
+      const verdict = judged();
+      if (verdict?.kind !== 'curable') return verdict;
+      if (verdict.onlyPrepares) return verdict.allowed;
+      if (!this.#link.exchange.isEmpty) {
+        // What came before is answered first: the client would wait for it as long as for this.
+        this.needsFlush = !this.#endsWithReady();
+        this.waitsForAnswer = true;
+        return undefined;
+      }
+      const what = run(verdict);
+      if ('kind' in what) return what;
+      this.#held = new HeldStatement(this.#link, what, this.#resume);
+    }
+    if (this.isGivenUp) this.#held.cancel();
+    if (this.#held.guard === 'wanted') this.#startGuarded(this.#held);
+    const { outcome } = this.#held;
+    this.#mayBeGivenUp = outcome === undefined;
+    return outcome;
+  }
+
+  /** The client's message stays where it is; what it asks for runs, so that it can be seen or counted before it stays. */
+  #startGuarded(held: HeldStatement): void {
+    const link = this.#link;
+    const { journal } = link;
+    const { protocol, judged, text, parameters, execute } = held.run;
+    if (!this.#canRecord()) return;
+    const run = link.exchange.begin(protocol, text, held.asRun, parameters);
+    link.exchange.push({ kind: 'guarded', run, withheld: held.guarded(run) });
+    const messages =
+      execute === undefined
+        ? [
+            encodeParse({ statement: '', text: judged, parameterTypes: [] }),
+            encodeBind({ portal: '', statement: '', values: [] }),
+            encodeTarget('D', { on: 'portal', name: '' }),
+            encodeExecute({ portal: '', maxRows: 0 }),
+          ]
+        : [encodeExecute(execute)];
+    if (execute === undefined) {
+      link.statements.remove('');
+      link.portals.remove('');
+    }
+    const bytes = Buffer.concat([...messages, encodeFlush()]);
+    // INVARIANT 6: as for every other run.
+    if (!journal.flush()) return link.end('journal_failed');
+    if (link.strict) journal.whenDurable(journal.lastNumber, () => setImmediate(() => this.#target.send(bytes)));
+    else this.#target.send(bytes);
+  }
+
+  /** It stays: the client gets the answer, and what commits it goes its way. */
+  #keepGuarded(held: HeldStatement): Step {
+    const link = this.#link;
+    this.#held = undefined;
+    link.say(held.withheld);
+    if (held.run.execute !== undefined) {
+      this.#hasExecuted = true;
+      return drop;
+    }
+    return this.#syncGuarded();
+  }
+
+  /** The end of a simple query that was sent as an extended one. */
+  #syncGuarded(): Step {
+    const link = this.#link;
+    link.isSkipping = false;
+    link.segment += 1;
+    this.#hasExecuted = false;
+    link.exchange.push({ kind: 'sync' });
+    this.replacement = encodeSync();
+    return replace;
+  }
+
+  #letThroughPortal(portal: Portal, name: string, maxRows: number): Allowed | Denied | undefined {
+    const { prepared, parameters, raw, pass } = portal;
+    const { verdict, text } = prepared;
+    if (this.#held === undefined) {
+      if (verdict.kind === 'allow') return verdict;
+      if (pass !== undefined && (pass.hasRun || pass.book === currentBook(this.#link))) return pass.verdict;
+    }
+    const given = this.#letThrough(
+      () => verdict,
+      (curable) => {
+        const what = this.#toHold(curable, 'extended', text, text, parameters, raw ?? tooLongToHold);
+        return 'kind' in what ? what : { ...what, execute: { portal: name, maxRows } };
+      },
+    );
+    if (given?.kind === 'allow') portal.pass = { verdict: given, book: currentBook(this.#link), hasRun: false };
+    return given;
+  }
+
+  #toHold(
+    curable: Curable,
+    protocol: Protocol,
+    judged: string,
+    text: string,
+    parameters?: readonly RecordedParameter[],
+    raw: RawParameters | typeof tooLongToHold = noParameters,
+  ): RunToHold | Denied {
+    if (raw === tooLongToHold)
+      return refusalOf(
+        this.#link.session,
+        curable,
+        'Bind it again; with more than 64 KiB of parameters it is not held.',
+      );
+    const inTransaction = this.#link.status !== 'I' || this.#hasExecuted;
+    return { curable, protocol, judged, text, parameters, raw, inTransaction };
   }
 
   /**
@@ -450,13 +649,12 @@ export class ClientMessages {
   #judgeAgain(prepared: Prepared): Denied | typeof hold | undefined {
     if (this.isGivenUp) return givenUp(this.#link);
     const book = currentBook(this.#link);
-    // What `execute` runs is in no book: the name may mean something else by now.
-    if (prepared.book === book && prepared.verdict.executes.length === 0) return undefined;
+    if (prepared.book === book) return undefined;
     const verdict = this.#verdict(prepared.text);
     if (verdict === undefined) return hold;
     if (verdict.kind === 'deny') return verdict;
     prepared.verdict = verdict;
-    prepared.book = currentBook(this.#link);
+    prepared.book = bookOf(this.#link, verdict);
     return undefined;
   }
 
@@ -484,6 +682,8 @@ export class ClientMessages {
         const again = this.#verdict(cursor.text);
         if (again === undefined) return hold;
         if (again.kind === 'deny') return again;
+        // Its rows are no new run, and what they would need now nobody was asked for when they were declared.
+        if (again.kind === 'curable') return declareAgain(verdict, name);
         cursor.judgedAt = now;
       }
     }
@@ -567,27 +767,33 @@ export class ClientMessages {
       return undefined;
     }
     const book = currentBook(link);
-    const known = lookUp(book, text);
+    const known = lookUp(book, text) ?? (link.names.own.size === 0 ? undefined : link.names.own.get(text));
     const answer = this.#answer;
     // That of another text stays: a `fetch` asks for its own and for that of its cursor.
     if (answer?.text === text) this.#answer = undefined;
     const verdict = known ?? (answer?.text === text && answer.book === book ? answer.verdict : undefined);
     if (verdict === undefined) {
-      const { session, statements } = link;
-      const prepared = () => [...statements.settled()].map(([name, value]) => [name, value.text] as const);
-      const names = link.names.asked;
-      const own = hasOwnDefinitions(names) ? book : undefined;
-      void link.judge.judge({ session, names, book: own, text, prepared }).then((given) => {
+      const { session } = link;
+      const prepared = settledStatements(link);
+      const { asked: names, own } = link.names;
+      const alone = hasOwnDefinitions(names) ? book : undefined;
+      void link.judge.judge({ session, names, book: alone, own, text, prepared }).then((given) => {
         this.#answer = { text, book, verdict: given };
         this.#resume();
       });
       return undefined;
     }
-    if (verdict.kind === 'allow' || verdict.sqlState === '42601') return verdict;
+    if (verdict.kind === 'allow') return verdict;
+    const sqlState = verdict.kind === 'deny' ? verdict.sqlState : '42501';
+    if (sqlState === '42601') return verdict;
     const isUnknown = link.names.asked.kind === 'unknown';
     // What doesn't exist is nobody's concern there.
-    const inAborted = link.status === 'E' && (isUnknown || verdict.sqlState !== '42501');
-    if (inAborted && link.exchange.isEmpty) return { ...verdict, inAborted };
+    const inAborted = link.status === 'E' && verdict.kind === 'deny' && (isUnknown || sqlState !== '42501');
+    if (link.exchange.isEmpty && link.status === 'E') {
+      // Nor is anybody asked for what the server would not run.
+      if (verdict.kind === 'curable') return abortedTransaction(verdict);
+      if (inAborted) return { ...verdict, inAborted };
+    }
     // Refused while we don't know how names resolve: ask the server, if the moment allows it, and judge again.
     if (isUnknown) {
       if (this.#canAskNames()) {
@@ -600,7 +806,7 @@ export class ClientMessages {
         return undefined;
       }
     }
-    return inAborted ? { ...verdict, inAborted } : verdict;
+    return inAborted && verdict.kind === 'deny' ? { ...verdict, inAborted } : verdict;
   }
 
   #reloadCatalogue(): void {
@@ -681,9 +887,16 @@ export class ClientMessages {
     const isSimple = protocol !== 'extended';
     const inAborted = denied.inAborted === true && !isSimple;
     const verdict = denied.inAborted === true && isSimple && exchange.isEmpty ? abortedTransaction(denied) : denied;
-    exchange.denied(protocol, text ?? '', verdict, parameters);
+    const { denial, hint } = this.#refer(verdict);
+    const isPlain =
+      verdict.digest === undefined && parameters === undefined && text !== undefined && !hasParameters(text);
+    const digest = isPlain && denial !== undefined ? { digest: statementDigest(text, noParameters) } : {};
+    exchange.denied(protocol, text ?? '', { ...verdict, ...digest }, parameters, denial);
+    const held = this.#held;
+    const link = this.#link;
+    this.#held = undefined;
     this.hasRecords = true;
-    const { sqlState, message, hint, position } = verdict;
+    const { sqlState, message, position } = verdict;
     const error = encodeErrorResponse({
       severity: 'ERROR',
       sqlState,
@@ -691,6 +904,13 @@ export class ClientMessages {
       ...(hint === undefined ? {} : { hint }),
       ...(position === undefined ? {} : { position }),
     });
+    if (held?.guard === 'broken') {
+      // The server has failed already, and would answer nothing more before its Sync.
+      link.say(error);
+      if (isSimple) return this.#syncGuarded();
+      link.isSkipping = true;
+      return drop;
+    }
     if (isSimple) this.#link.segment += 1;
     // The server fails here, and skips what follows up to the next Sync: so do we, and nothing of it is in the record.
     else this.#link.isSkipping = true;
@@ -703,6 +923,16 @@ export class ClientMessages {
       this.replacement = encodeParse({ statement: parses, text: fails, parameterTypes: [] });
     }
     return replace;
+  }
+
+  /** What policy has refused can be referred to when somebody asks for more. */
+  #refer(verdict: Denied): { readonly denial: DenialId | undefined; readonly hint: string | undefined } {
+    const { roles, hint } = verdict;
+    if (roles === undefined) return { denial: undefined, hint };
+    const { clock, random } = this.#link;
+    const denial = newId('denial', { now: clock.now(), random });
+    const [role] = roles;
+    return { denial, hint: role === undefined ? hint : `${role} would give it: sally request --from-denial ${denial}` };
   }
 
   stream(buffer: Buffer, at: number, count: number): void {
@@ -733,7 +963,7 @@ const nameTooLong = {
 const isSamePath = (a: AskedNames, b: AskedNames): boolean =>
   a.kind === 'known' && b.kind === 'known' && JSON.stringify(a.searchPath) === JSON.stringify(b.searchPath);
 
-const bindAgain = (verdict: Allowed): Denied => ({
+const bindAgain = (verdict: Allowed | Curable): Denied => ({
   kind: 'deny',
   policyVersion: verdict.policyVersion,
   policies: verdict.policies,
@@ -742,6 +972,29 @@ const bindAgain = (verdict: Allowed): Denied => ({
   hint: 'Bind it again.',
   isFinal: false,
 });
+
+/** For this session only what is in a book holds longer than for one run. */
+const bookOf = (link: Link, verdict: Allowed | Curable): Book | undefined =>
+  (verdict.kind === 'allow' ? verdict : verdict.allowed).isForOnce ? undefined : currentBook(link);
+
+const tooLongToHold = 'too long to hold';
+
+/** Kept until the portal runs: what they are in is read over. */
+function rawOf(
+  { formats, values }: { readonly formats: readonly number[]; readonly values: readonly (Buffer | null)[] },
+  prepared: Prepared,
+): RawParameters | undefined {
+  let length = 0;
+  for (const value of values) length += value?.length ?? 0;
+  if (length > maxHeldStatement) return undefined;
+  return {
+    formats: [...formats],
+    values: values.map((value) => (value === null ? null : Buffer.from(value))),
+    types: prepared.parameterTypes,
+  };
+}
+
+const hasParameters = (text: string): boolean => /\$\d/.test(text);
 
 const givenUp = (link: Link): Denied => ({
   kind: 'deny',
@@ -768,7 +1021,7 @@ const aborted = {
 };
 
 /** What the server would say; that we can't ask it how names resolve is nobody's concern then. */
-const abortedTransaction = (verdict: Denied): Denied => ({
+const abortedTransaction = (verdict: Denied | Curable): Denied => ({
   kind: 'deny',
   policyVersion: verdict.policyVersion,
   policies: verdict.policies,

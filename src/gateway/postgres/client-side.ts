@@ -9,6 +9,9 @@ import { encodeFlush, frontend } from '#wire/postgres/frontend.ts';
 import { ClientMessages, hold, leave, pass, replace, stop } from './client-messages.ts';
 import type { Link } from './link.ts';
 
+/** A client that is held is read on up to this much. */
+export const maxHeldBytes = 1 << 20;
+
 /** Bytes `[run, at)` are decided but not forwarded, `[at, end)` are not decided. The buffer is our own. */
 type Held = { readonly buffer: Buffer; run: number; at: number; readonly end: number };
 
@@ -49,6 +52,20 @@ export class ClientSide {
     return this.#isHolding;
   }
 
+  /** While people are waited for the client is read, up to a bound: so its end is noticed at once. */
+  get #readsOn(): boolean {
+    return this.#messages.isHeld && this.heldBytes < maxHeldBytes;
+  }
+
+  get isHeld(): boolean {
+    return this.#isHolding && this.#messages.isHeld;
+  }
+
+  /** The session is over. */
+  abandon(): void {
+    this.#messages.abandon();
+  }
+
   /** A chunk from the client; false: read no more until this side resumes the client. */
   chunk(chunk: Buffer, length: number): boolean {
     const link = this.#link;
@@ -63,7 +80,7 @@ export class ClientSide {
       this.#violation(error);
     }
     link.client.lendTo(link.target);
-    return !this.#isHolding && !link.isMarked && !link.target.isCongested;
+    return (!this.#isHolding || this.#readsOn) && !link.isMarked && !link.target.isCongested;
   }
 
   /** The client sends no more. What it has sent is still done, in order, as the server itself would (`printf … | nc`). */

@@ -6,21 +6,24 @@
  */
 import { createHash, type Hash } from 'node:crypto';
 import { performance } from 'node:perf_hooks';
+import type { DenialId } from '#core/ids.ts';
 import type { Journal } from '../journal.ts';
 import type { GatewayEvent, Protocol, RecordedParameter, SessionRef } from '../records.ts';
 import type { AskedNames } from './judge-worker.ts';
-import type { Allowed, Denied } from './judge.ts';
+import type { Withheld } from './guarded-run.ts';
+import type { Allowed, Curable, Denied } from './judge.ts';
 import type { LedgerEntry } from './ledger.ts';
 import { RecordJson } from './record-json.ts';
 import { recordText } from './recorded-text.ts';
+import type { RawParameters } from './statement-digest.ts';
 import { Transactions } from './transactions.ts';
 
 export type Prepared = {
   readonly text: string;
   /** The client's, completed by what the server says when it is asked to describe. */
   parameterTypes: readonly number[];
-  verdict: Allowed;
-  /** The book the verdict is from. */
+  verdict: Allowed | Curable;
+  /** The book the verdict is from; undefined where it has to be asked for each time. */
   book: unknown;
 };
 
@@ -31,6 +34,10 @@ export type Portal = {
   readonly names: AskedNames;
   /** What it was judged by: `Judge.decidedAnew`. */
   judgedAt: number;
+  /** As they came, when what runs is to be asked for with them; undefined when they are too long for that. */
+  readonly raw?: RawParameters | undefined;
+  /** What let it through, which is good for all of its one run, and for that alone. */
+  pass?: { readonly verdict: Allowed; readonly book: unknown; hasRun: boolean };
 };
 
 /** One execution on its way. */
@@ -66,6 +73,10 @@ export type Pending =
    * for that of a transaction that had failed before.
    */
   | { readonly kind: 'denied'; readonly error: Buffer; readonly simple: boolean; readonly inAborted: boolean }
+  /** Runs, and may be taken back: the client hears of it when it stays. */
+  | { readonly kind: 'guarded'; readonly run: Run; readonly withheld: Withheld }
+  /** A question of ours within the client's transaction, of which the client sees nothing. */
+  | { readonly kind: 'own'; readonly rows: (string | null)[][]; readonly done: (ok: boolean) => void }
   /** Our own question about the search path; the client sees nothing of it. */
   | { readonly kind: 'names'; answer: readonly (string | null)[] | undefined };
 
@@ -160,7 +171,7 @@ export class Exchange {
   get hasRuns(): boolean {
     for (let i = this.#first; i < this.#items.length; i += 1) {
       const kind = this.#items[i]?.kind;
-      if (kind === 'query' || kind === 'execute' || kind === 'sync') return true;
+      if (kind === 'query' || kind === 'execute' || kind === 'guarded' || kind === 'sync') return true;
     }
     return false;
   }
@@ -192,7 +203,13 @@ export class Exchange {
     };
   }
 
-  denied(protocol: Protocol, text: string, verdict: Denied, parameters?: readonly RecordedParameter[]): void {
+  denied(
+    protocol: Protocol,
+    text: string,
+    verdict: Denied,
+    parameters?: readonly RecordedParameter[],
+    denial?: DenialId,
+  ): void {
     this.#statements += 1;
     this.#journal.append({
       kind: 'statement.denied',
@@ -203,6 +220,10 @@ export class Exchange {
       ...(parameters === undefined ? {} : { parameters }),
       sqlState: verdict.sqlState,
       message: verdict.message,
+      ...(denial === undefined ? {} : { denial }),
+      ...(denial === undefined || verdict.digest === undefined ? {} : { digest: verdict.digest }),
+      ...(denial === undefined || verdict.roles === undefined ? {} : { roles: verdict.roles }),
+      ...(verdict.hold === undefined ? {} : { hold: verdict.hold }),
       policyVersion: verdict.policyVersion,
       policies: verdict.policies,
     });
@@ -256,7 +277,7 @@ export class Exchange {
   abandon(): void {
     let mayHaveCommitted = false;
     for (let item = this.shift(); item !== undefined; item = this.shift())
-      if ((item.kind === 'query' && !item.run.hasFailed) || item.kind === 'execute') {
+      if ((item.kind === 'query' && !item.run.hasFailed) || item.kind === 'execute' || item.kind === 'guarded') {
         mayHaveCommitted ||= item.run.verdict.endsTransaction;
         this.end(item.run, { kind: 'cut' });
       }

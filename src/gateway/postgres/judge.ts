@@ -6,7 +6,8 @@
  *
  * INVARIANT 1: whatever goes wrong on the way, a fault of the worker, the catalogue or the control plane, is a denial.
  */
-import type { GrantId, PrincipalId, ResourceName } from '#core/ids.ts';
+import type { VariesWith } from '#core/decision.ts';
+import type { CoverId, GrantId, HoldId, PrincipalId, ResourceName, RoleName } from '#core/ids.ts';
 import { isReadOnly } from '#core/role.ts';
 import type { AuthorizedSession } from '#core/session.ts';
 import { literalFree } from '#sql/literal-free.ts';
@@ -21,6 +22,7 @@ import {
 import type { TypeShape } from '#sql/type-by-oid.ts';
 import type { DecideAsk, StatementDecision } from '../control-plane.ts';
 import type { Hub } from '../engine.ts';
+import { whyNotTakenBack } from './guarded-run.ts';
 import type { AskedNames } from './judge-worker.ts';
 
 export type Effect =
@@ -48,6 +50,47 @@ export type Allowed = {
   readonly shape?: TypeShape | undefined;
   /** By command, what it does to the transaction; empty when none does anything. */
   readonly transaction: readonly (TransactionControl | undefined)[];
+  /** It holds for one run: it hangs on the moment, or on what a name stands for now. */
+  readonly isForOnce: boolean;
+  /** What let this one run through, where it was more than the role. */
+  readonly pass?: Pass;
+};
+
+export type Pass = {
+  readonly digest: string;
+  readonly hold?: HoldId;
+  readonly cover?: CoverId;
+  /** It is taken back when it touches more. */
+  readonly rowsAtMost?: number;
+  /** What was signed for after a preview: any other number is taken back. */
+  readonly rowsExactly?: number;
+};
+
+/**
+ * Not to be run as it is: each run of it is asked for with its digest, and the planner's estimate where that is wanted. What
+ * comes of that is a verdict for this one run, or that it is held until its cures are there.
+ */
+export type Curable = {
+  readonly kind: 'curable';
+  readonly policyVersion: string;
+  readonly policies: readonly string[];
+  /** What it is once it is let through. */
+  readonly allowed: Allowed;
+  /** Of the statements of the string that this is about, as one question. */
+  readonly needs: readonly Need[];
+  readonly context: DecideAsk['context'];
+  /** As in `your passkey and an approval by dba`. */
+  readonly title: string;
+  readonly wantsEstimate: boolean;
+  /** To plan it may run somebody's function, which Bind does already. */
+  readonly mayRunWhenBound: boolean;
+  /** All it does is to give a name to a statement, which is asked for when it runs. */
+  readonly onlyPrepares: boolean;
+  /** It is to run first, and somebody looks at what it did. */
+  readonly wantsPreview: boolean;
+  /** Completes "it can not be taken back: …"; undefined where it can. */
+  readonly staysBecause: string | undefined;
+  readonly call: Called | undefined;
 };
 
 export type Called = { readonly text: string; readonly parameterTypes: readonly number[] };
@@ -65,9 +108,14 @@ export type Denied = {
   readonly isFinal: boolean;
   /** The transaction may have failed before, and then that is what there is to say. */
   readonly inAborted?: boolean;
+  /** By policy, so that a request can refer to it; with the roles that would give it, the narrowest first. */
+  readonly roles?: readonly RoleName[];
+  /** The hold that it waited for in vain. */
+  readonly hold?: HoldId;
+  readonly digest?: string;
 };
 
-export type Verdict = Allowed | Denied;
+export type Verdict = Allowed | Denied | Curable;
 export type Book = {
   /** By exact text. */
   readonly verdicts: Map<string, Verdict>;
@@ -90,6 +138,8 @@ export type JudgeAsk = {
   readonly text: string;
   /** Where the verdict goes, when nobody else may use it. */
   readonly book?: Book | undefined;
+  /** Where it goes when it is this session's alone. */
+  readonly own?: Map<string, Verdict>;
   /** The session's prepared statements, for `execute name`. */
   readonly prepared: () => readonly (readonly [string, string])[];
 };
@@ -102,6 +152,8 @@ export type Judge = {
   readonly book: (session: AuthorizedSession, names: AskedNames) => Book;
   /** Never throws. Puts the verdict into the book, unless it hangs on more than the text. */
   readonly judge: (ask: JudgeAsk) => Promise<Verdict>;
+  /** Asks for one run of what is curable. Never throws, and what it answers is in no book. */
+  readonly judgeRun: (ask: RunAsk) => Promise<Verdict>;
   readonly policyChanged: (version: string) => void;
   /** What was decided may be decided otherwise now, by the same policies. */
   readonly forgetDecisions: () => void;
@@ -111,6 +163,14 @@ export type Judge = {
   /** Loads the target's catalogue anew before anything else is judged by it. Never throws. */
   readonly reloadCatalogue: (resource: ResourceName) => Promise<void>;
   readonly forgetGrant: (grant: GrantId) => void;
+};
+
+export type RunAsk = {
+  readonly session: AuthorizedSession;
+  readonly curable: Curable;
+  readonly digest: string;
+  readonly hold?: HoldId | undefined;
+  readonly estimatedRows?: number | undefined;
 };
 
 const maxBookTexts = 2000;
@@ -164,13 +224,14 @@ export function createJudge(context: {
     return analysis;
   };
 
-  const decide = (
+  const decide = async (
     session: AuthorizedSession,
     statement: StatementAnalysis,
     statementCount: number,
   ): Promise<StatementDecision> => {
     const ask: DecideAsk = {
       session: session.id,
+      isRehearsal: true,
       needs: statement.needs,
       context: {
         statementClass: statement.class,
@@ -183,19 +244,34 @@ export function createJudge(context: {
     decidedFor.add(session.principal.id);
     const cache = getOrMake(decisions, session.grant, () => new Map<string, Promise<StatementDecision>>());
     const key = JSON.stringify([ask.needs, ask.context]);
-    return remember(cache, key, async () => {
-      const decision = await hub.decide(ask);
-      // Not about the statement but about this one session, which has ended: the others of the grant ask for themselves.
-      if (isPlain(decision)) cache.delete(key);
-      return decision;
-    });
+    // An answer is used again as far as it says of itself: by the grant's other sessions, by this one, or not at all.
+    const askFor = (mine: string, isFor: VariesWith) =>
+      remember(cache, mine, async () => {
+        const decision = await hub.decide(ask);
+        const varies = decision.variesWith ?? 'nothing';
+        // Not about the statement but about this one session, which has ended: the others of the grant ask for themselves.
+        if (isPlain(decision) || varies === 'moment' || (varies === 'session' && isFor === 'nothing'))
+          cache.delete(mine);
+        if (varies === 'session' && !isPlain(decision)) {
+          if (cache.size >= maxBookTexts) dropOldest(cache);
+          cache.set(`${session.id} ${key}`, Promise.resolve(decision));
+        }
+        return decision;
+      });
+    const mine = `${session.id} ${key}`;
+    if (cache.has(mine)) return askFor(mine, 'session');
+    const isShared = cache.has(key);
+    const decision = await askFor(key, 'nothing');
+    // Somebody else had asked, and what they were told is for them.
+    return isShared && (decision.variesWith ?? 'nothing') !== 'nothing' ? askFor(mine, 'session') : decision;
   };
 
-  const judgeNow = async (ask: JudgeAsk): Promise<Verdict> => {
+  const judgeNow = async (ask: JudgeAsk): Promise<Judged> => {
     const analysis = await analyse(ask);
     const version = policyVersion ?? ask.session.policyVersion;
+    const plainly = (verdict: Verdict): Judged => ({ verdict, variesWith: 'nothing' });
     if (analysis.kind === 'unparsable')
-      return {
+      return plainly({
         kind: 'deny',
         policyVersion: version,
         policies: [],
@@ -203,20 +279,28 @@ export function createJudge(context: {
         message: analysis.message,
         isFinal: true,
         ...(analysis.position === undefined ? {} : { position: analysis.position }),
-      };
+      });
+    if (analysis.kind === 'type') return plainly({ ...allowed([], version, []), shape: analysis.shape });
     const policies = new Set<string>();
-    if (analysis.kind === 'type') return { ...allowed([], version, []), shape: analysis.shape };
+    const open: (readonly [StatementAnalysis, StatementDecision])[] = [];
+    let variesWith: VariesWith = 'nothing';
     // The target's setting alone would hold nobody: a session may set it as it likes.
     const staysReadOnly = isReadOnly(ask.session.role);
     for (const statement of analysis.statements) {
       if (staysReadOnly && statement.mayLeaveReadOnly && statement.because === undefined)
-        return leavesReadOnly(ask.session, version);
+        return plainly(leavesReadOnly(ask.session, version));
       if (statement.needs.length === 0) continue;
       const decision = await decide(ask.session, statement, analysis.statements.length);
-      if (decision.kind !== 'allow') return { ...denial(ask.session, statement, decision), call: calledOf(statement) };
+      variesWith = widest(variesWith, decision.variesWith ?? 'nothing');
+      const asksAgain = decision.kind === 'curable' || decision.wantsEstimate === true;
+      // Nobody is sent for a cure of one statement when another of the string has none.
+      if ((decision.kind === 'deny' && !asksAgain) || (decision.kind !== 'allow' && statement.missing !== undefined))
+        return { verdict: { ...denial(ask.session, statement, decision), call: calledOf(statement) }, variesWith };
+      if (asksAgain) open.push([statement, decision]);
       for (const policy of decision.policies) policies.add(policy);
     }
-    return allowed(analysis.statements, version, [...policies]);
+    const all = allowed(analysis.statements, version, [...policies], variesWith === 'moment');
+    return { verdict: open.length === 0 ? all : curableOf(analysis.statements, open, all), variesWith };
   };
 
   return {
@@ -226,10 +310,14 @@ export function createJudge(context: {
     async judge(ask) {
       const before = generation;
       try {
-        const verdict = await judgeNow(ask);
+        const { verdict, variesWith } = await judgeNow(ask);
         // What names something unknown is asked again: it may have been made meanwhile.
-        const isFinal = verdict.kind === 'allow' || verdict.isFinal;
-        if (generation === before && isFinal && isCacheable(ask.text)) {
+        const isFinal = verdict.kind !== 'deny' || verdict.isFinal;
+        if (generation !== before || !isFinal || !isCacheable(ask.text) || variesWith === 'moment') return verdict;
+        if (variesWith === 'session') {
+          if (ask.own !== undefined && ask.own.size >= maxBookTexts) dropOldest(ask.own);
+          ask.own?.set(ask.text, verdict);
+        } else {
           const { verdicts, forms } = ask.book ?? bookOf(ask.session, ask.names);
           if (verdicts.size >= maxBookTexts) dropOldest(verdicts);
           verdicts.set(ask.text, verdict);
@@ -243,15 +331,46 @@ export function createJudge(context: {
         return verdict;
       } catch (error) {
         context.onFault('statement could not be judged', error);
-        return {
-          kind: 'deny',
-          policyVersion: policyVersion ?? ask.session.policyVersion,
-          policies: [],
-          sqlState: '42501',
-          message: 'sallyport: the statement could not be judged, so it was not run',
-          hint: 'Try again in a moment.',
-          isFinal: false,
+        return notJudged(policyVersion ?? ask.session.policyVersion);
+      }
+    },
+    async judgeRun({ session, curable, digest, hold, estimatedRows }) {
+      try {
+        const decision = await hub.decide({
+          session: session.id,
+          needs: curable.needs,
+          context: curable.context,
+          digest,
+          ...(hold === undefined ? {} : { hold }),
+          ...(estimatedRows === undefined ? {} : { estimatedRows }),
+        });
+        if (decision.kind === 'deny')
+          return { ...denialOf(session, curable.needs, '', decision), digest, ...(hold === undefined ? {} : { hold }) };
+        const policies = [...new Set([...curable.allowed.policies, ...decision.policies])];
+        if (decision.kind === 'curable')
+          return {
+            ...curable,
+            policies,
+            title: titleOf(decision),
+            wantsPreview: wantsPreview(decision),
+            wantsEstimate: decision.wantsEstimate === true,
+          };
+        // Nothing is allowed by an answer that wants to be asked again, and the estimate is not to be had.
+        if (decision.wantsEstimate === true) return notEstimated(decision);
+        const { policyVersion: decidedBy, cover, rowsAtMost, preview } = decision;
+        // A hold that the control plane doesn't say it has used is none.
+        if (hold !== undefined && decision.hold !== hold && cover === undefined) return notJudged(decidedBy);
+        const pass: Pass = {
+          digest,
+          ...(decision.hold === undefined ? {} : { hold: decision.hold }),
+          ...(cover === undefined ? {} : { cover }),
+          ...(rowsAtMost === undefined ? {} : { rowsAtMost }),
+          ...(preview === undefined ? {} : { rowsExactly: preview.rows }),
         };
+        return { ...curable.allowed, policyVersion: decidedBy, policies: decision.policies, isForOnce: true, pass };
+      } catch (error) {
+        context.onFault('statement could not be judged', error);
+        return notJudged(policyVersion ?? session.policyVersion);
       }
     },
     policyChanged(version) {
@@ -287,6 +406,7 @@ function allowed(
   statements: readonly StatementAnalysis[],
   policyVersion: string,
   policies: readonly string[],
+  isForOnce = false,
 ): Allowed {
   const effects: Effect[] = [];
   for (const [command, { prepares, deallocates }] of statements.entries()) {
@@ -308,8 +428,77 @@ function allowed(
     fetches: statements.flatMap((s) => (s.fetches === undefined ? [] : [s.fetches])),
     call: calledOf(statements[0]),
     transaction: statements.some((s) => s.transaction !== undefined) ? statements.map((s) => s.transaction) : [],
+    isForOnce: isForOnce || statements.some((s) => s.executes !== undefined),
   };
 }
+
+type Judged = { readonly verdict: Verdict; readonly variesWith: VariesWith };
+
+const widths: readonly VariesWith[] = ['nothing', 'session', 'moment'];
+const widest = (a: VariesWith, b: VariesWith): VariesWith => (widths.indexOf(a) < widths.indexOf(b) ? b : a);
+
+const classes: readonly StatementAnalysis['class'][] = ['transaction', 'session', 'read', 'write', 'ddl', 'dangerous'];
+
+/** A string is held as one: what its statements need is one question, of the gravest class among them. */
+function curableOf(
+  all: readonly StatementAnalysis[],
+  open: readonly (readonly [StatementAnalysis, StatementDecision])[],
+  then: Allowed,
+): Curable {
+  const statements = open.map(([statement]) => statement);
+  const has = statements.map(({ hasWhere }) => hasWhere);
+  const needs = statements.flatMap((statement) => statement.needs);
+  const [only] = all;
+  return {
+    kind: 'curable',
+    policyVersion: then.policyVersion,
+    policies: then.policies,
+    allowed: then,
+    needs,
+    context: {
+      statementClass: classes[Math.max(...statements.map((s) => classes.indexOf(s.class)))] ?? 'dangerous',
+      tag: [...new Set(statements.map(({ tag }) => tag))].join(', '),
+      hasWhere: has.includes(false) ? false : has.find((each) => each !== undefined),
+      statementCount: all.length,
+      functions: [...new Set(statements.flatMap((statement) => statement.functions))].toSorted(),
+    },
+    title: [...new Set(open.map(([, decision]) => titleOf(decision)))].filter((title) => title !== '').join(' and '),
+    wantsEstimate: open.some(([, decision]) => decision.wantsEstimate === true),
+    mayRunWhenBound: needs.some(({ action }) => action === 'call' || action === 'other'),
+    onlyPrepares: all.length === 1 && only?.prepares !== undefined,
+    wantsPreview: open.some(([, decision]) => wantsPreview(decision)),
+    staysBecause: whyNotTakenBack(all),
+    call: calledOf(only),
+  };
+}
+
+const wantsPreview = (decision: StatementDecision): boolean =>
+  decision.kind === 'curable' && decision.cures.some(({ kind }) => kind === 'preview');
+
+const titleOf = (decision: StatementDecision): string =>
+  decision.kind !== 'curable'
+    ? ''
+    : (decision.title ?? decision.cures.map((cure) => cure.kind.replaceAll('_', ' ')).join(' and '));
+
+const notJudged = (policyVersion: string): Denied => ({
+  kind: 'deny',
+  policyVersion,
+  policies: [],
+  sqlState: '42501',
+  message: 'sallyport: the statement could not be judged, so it was not run',
+  hint: 'Try again in a moment.',
+  isFinal: false,
+});
+
+const notEstimated = ({ policyVersion, policies }: StatementDecision): Denied => ({
+  kind: 'deny',
+  policyVersion,
+  policies,
+  sqlState: '42501',
+  message: 'sallyport: policy asks how many rows the statement would touch, and the target could not say',
+  isFinal: false,
+  roles: [],
+});
 
 const calledOf = (statement: StatementAnalysis | undefined): Called | undefined =>
   statement?.argumentTypes === undefined
@@ -347,41 +536,48 @@ function denial(
   statement: StatementAnalysis,
   decision: Exclude<StatementDecision, { kind: 'allow' }>,
 ): Denied {
-  const role = session.role.name;
   const { policyVersion, policies } = decision;
   if (statement.missing !== undefined) {
     const { kind, name } = statement.missing;
     const message = `${kind} "${name}" does not exist`;
     return { kind: 'deny', policyVersion, policies, sqlState: missingCodes[kind], message, isFinal: false };
   }
-  const missing = decision.missing.length > 0 ? decision.missing : statement.needs;
-  const forbidden = decision.kind === 'deny' ? decision.because : undefined;
   const why = statement.because === undefined ? '' : `, because ${statement.because}`;
-  const message =
-    decision.kind === 'deny' && decision.message !== undefined
-      ? decision.message
-      : `sallyport: ${listNeeds(missing)} is ${forbidden ?? `not in ${role}`}${why}`;
+  return denialOf(session, statement.needs, why, decision);
+}
+
+function denialOf(
+  session: AuthorizedSession,
+  needs: readonly Need[],
+  why: string,
+  decision: Exclude<StatementDecision, { kind: 'allow' }>,
+): Denied {
+  const role = session.role.name;
+  const { policyVersion, policies } = decision;
+  const missing = listNeeds(decision.missing.length > 0 ? decision.missing : needs);
+  const common = { kind: 'deny', policyVersion, policies, sqlState: '42501' } as const;
   if (decision.kind === 'curable')
-    return {
-      kind: 'deny',
-      policyVersion,
-      policies,
-      sqlState: '42501',
-      message,
-      isFinal: true,
-      hint: `It would need ${decision.cures.map((cure) => cure.kind.replaceAll('_', ' ')).join(' and ')}.`,
-    };
-  const other = decision.roles.find((name) => name !== role);
+    return { ...common, message: `sallyport: ${missing} needs ${titleOf(decision)}`, isFinal: true, roles: [] };
   return {
-    kind: 'deny',
-    policyVersion,
-    policies,
-    sqlState: '42501',
-    message,
+    ...common,
+    message: decision.message ?? `sallyport: ${missing} is ${decision.because ?? `not in ${role}`}${why}`,
     isFinal: !isPlain(decision),
-    ...(other === undefined ? {} : { hint: `${other} would give it: sally request ${other} --for 1h --reason "…"` }),
+    roles: decision.roles.filter((name) => name !== role),
+    ...(decision.hint === undefined ? {} : { hint: decision.hint }),
   };
 }
+
+/** What isn't held, refused in the same words as what is denied: a setting at the start, what is too long to be read. */
+export const refusalOf = (session: AuthorizedSession, curable: Curable, hint: string): Denied => ({
+  kind: 'deny',
+  policyVersion: curable.policyVersion,
+  policies: curable.policies,
+  sqlState: '42501',
+  message: `sallyport: ${listNeeds(curable.needs)} under ${session.role.name} needs ${curable.title || 'more than the role'}`,
+  hint,
+  isFinal: true,
+  roles: [],
+});
 
 function listNeeds(needs: readonly Need[]): string {
   const described = needs.map(describeNeed);

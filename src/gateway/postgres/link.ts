@@ -2,26 +2,44 @@
 import type { AuthorizedSession } from '#core/session.ts';
 import type { TransactionStatus } from '#wire/postgres/backend.ts';
 import type { EndReason } from '../control-plane.ts';
+import type { Random } from '#core/ids.ts';
+import type { Clock } from '#core/instant.ts';
+import type { Holds } from '../holds.ts';
 import type { Journal } from '../journal.ts';
 import type { Endpoint } from './endpoint.ts';
 import type { Exchange, Portal, Prepared } from './exchange.ts';
-import type { Book, Judge } from './judge.ts';
+import type { Book, Judge, Verdict } from './judge.ts';
 import type { AskedNames } from './judge-worker.ts';
 import type { Ledger } from './ledger.ts';
+import type { SideConnection } from './side-connection.ts';
 
 export type Limits = {
   /** A statement (Query, Parse) is held whole until it is judged; longer ones are refused. */
   readonly maxStatementBytes: number;
   /** A Bind message up to this is held whole; of a longer one the beginning is recorded, and the hash of all of it. */
   readonly maxWholeBindBytes: number;
+  /** How long a statement waits for its cures; in an open transaction, where it keeps others from its rows, less long. */
+  readonly maxHoldMs: number;
+  readonly maxHoldInTransactionMs: number;
+  /** How long a statement that has run waits to be kept, with its locks. */
+  readonly maxPreviewMs: number;
 };
 
-export const defaultLimits: Limits = { maxStatementBytes: 16 << 20, maxWholeBindBytes: 262_144 };
+export const defaultLimits: Limits = {
+  maxStatementBytes: 16 << 20,
+  maxWholeBindBytes: 262_144,
+  maxHoldMs: 300_000,
+  maxHoldInTransactionMs: 60_000,
+  maxPreviewMs: 60_000,
+};
 
 export type Link = {
   readonly session: AuthorizedSession;
   readonly journal: Journal;
   readonly judge: Judge;
+  readonly holds: Holds;
+  readonly clock: Clock;
+  readonly random: Random;
   /** The session runs as this; anything else ends it. */
   readonly databaseRole: string;
   readonly exchange: Exchange;
@@ -53,6 +71,14 @@ export type Link = {
   isCatalogueStale: boolean;
   bytesIn: number;
   bytesOut: number;
+  /** The process of this session on the target. */
+  readonly backend: number;
+  /** For questions of ours about a statement. */
+  readonly side?: SideConnection | undefined;
+  /** A message of ours to the client, as soon as none of the target's is half sent. */
+  readonly say: (bytes: Buffer) => void;
+  /** A fault of ours that ends nothing. */
+  readonly fault: (what: string, error: unknown) => void;
   /** The client has said good-bye; what it sent before is still done. */
   readonly leave: () => void;
   /** A fault of ours: ends this session, and no other. */
@@ -68,6 +94,8 @@ export type NamesState = {
   /** How often in a row the server could not say. */
   failures: number;
   book: Book | undefined;
+  /** Beside the book: what is this session's alone. */
+  own: Map<string, Verdict>;
   generation: number;
 };
 
@@ -84,10 +112,15 @@ export function currentBook(link: Link): Book {
     names.book = hasOwnDefinitions(names.asked)
       ? { verdicts: new Map(), forms: new Map(), names: names.asked }
       : judge.book(link.session, names.asked);
+    if (names.own.size > 0) names.own = new Map();
     names.generation = generation;
   }
   return names.book;
 }
+
+/** What the session has prepared, by name, as far as the target has confirmed it. */
+export const settledStatements = (link: Link) => (): readonly (readonly [string, string])[] =>
+  [...link.statements.settled()].map(([name, value]) => [name, value.text] as const);
 
 export const hasOwnDefinitions = (asked: AskedNames): boolean =>
   asked.kind === 'known' && asked.definitions !== undefined;

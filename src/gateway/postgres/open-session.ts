@@ -21,6 +21,7 @@ import type { DoorCounts } from '../door.ts';
 import type { Hub } from '../engine.ts';
 import type { GatewayEvents, RefusedWhy } from '../events.ts';
 import type { Reached } from '../fault-points.ts';
+import type { Holds } from '../holds.ts';
 import type { Journal } from '../journal.ts';
 import { endedMessage, type Supervisor } from '../supervisor.ts';
 import { authenticate } from './authenticate.ts';
@@ -29,7 +30,7 @@ import { dial } from './dial.ts';
 import { Endpoint } from './endpoint.ts';
 import type { HandshakeReader } from './handshake-reader.ts';
 import { quoteLiteral } from './admin.ts';
-import type { Denied, Judge } from './judge.ts';
+import { refusalOf, type Denied, type Judge } from './judge.ts';
 import { unknownNames, type Limits } from './link.ts';
 import { recordText } from './recorded-text.ts';
 import { identityOf } from './provision.ts';
@@ -44,6 +45,7 @@ export type OpenContext = {
   readonly hub: Hub;
   readonly journal: Journal;
   readonly judge: Judge;
+  readonly holds: Holds;
   readonly supervisor: Supervisor;
   readonly cancels: CancelRegistry;
   /** Which one we are: 0 in the hub's own thread. */
@@ -199,7 +201,8 @@ export async function openSession(
     const early = reader.detach();
     const client = arrival.isTls ? Endpoint.stream(socket) : Endpoint.adopt(socket);
     const statementsBefore = startup.judged.length;
-    begin({ session, admitted, key, client, upstream, early, databaseRole, statementsBefore }, context);
+    const { user, database } = startup;
+    begin({ session, admitted, key, client, upstream, early, databaseRole, statementsBefore, user, database }, context);
     context.events.sessionOpened(session, performance.now() - startedAt);
     return 'opened';
   } catch (error) {
@@ -280,6 +283,12 @@ function registerCancel({ proxy: running }: Admitted, target: CancelKey, bytes: 
   return context.cancels.register(cancel, bytes);
 }
 
+/** Of a connection beside a session's, on which nothing is changed. */
+const besides = new Map([
+  ['default_transaction_read_only', 'on'],
+  ['application_name', 'sallyport'],
+]);
+
 function begin(
   ask: {
     readonly session: AuthorizedSession;
@@ -290,10 +299,12 @@ function begin(
     readonly early: Buffer;
     readonly databaseRole: string;
     readonly statementsBefore: number;
+    readonly user: string;
+    readonly database: string;
   },
   context: OpenContext,
 ): void {
-  const { session, key, client, upstream, early, databaseRole, statementsBefore } = ask;
+  const { session, key, client, upstream, early, databaseRole, statementsBefore, user, database } = ask;
   const { release, runs } = ask.admitted;
   const { cancelKey } = upstream;
   const proxy = startProxy({
@@ -306,7 +317,15 @@ function begin(
     statementsBefore,
     journal: context.journal,
     judge: context.judge,
+    holds: context.holds,
     clock: context.clock,
+    random: context.random,
+    backend: cancelKey.processId,
+    dialBeside: async (signal) => {
+      const startup = { user, database, applicationName: undefined, settings: besides, judged: [], unknownOptions: [] };
+      return (await reach(session, startup, context, signal)).upstream;
+    },
+    onNote: context.events.fault,
     limits: context.limits,
     strict: context.strict,
     cancelUpstream: (isWanted) => void cancelQuietly(cancelKey, isWanted, context),
@@ -369,7 +388,9 @@ async function settingsOf(
   for (const name of startup.judged) {
     const value = startup.settings.get(name) ?? '';
     const text = `select pg_catalog.set_config(${quoteLiteral(name)}, ${quoteLiteral(value)}, false)`;
-    const verdict = await context.judge.judge({ session, names: unknownNames, text, prepared: () => [] });
+    const judged = await context.judge.judge({ session, names: unknownNames, text, prepared: () => [] });
+    const verdict =
+      judged.kind === 'curable' ? refusalOf(session, judged, 'Set it when you have connected, not before.') : judged;
     const statement = written.length + 1;
     const { policyVersion, policies } = verdict;
     const common = { on, statement, protocol: 'simple', text: recordText(text), policyVersion, policies } as const;

@@ -4,26 +4,28 @@
  * and the one way out.
  */
 import { performance } from 'node:perf_hooks';
+import type { Random } from '#core/ids.ts';
 import type { Clock } from '#core/instant.ts';
 import type { AuthorizedSession } from '#core/session.ts';
 import { encodeErrorResponse } from '#wire/postgres/backend.ts';
 import { encodeTerminate } from '#wire/postgres/frontend.ts';
 import type { EndReason } from '../control-plane.ts';
 import type { Reached } from '../fault-points.ts';
+import type { Holds } from '../holds.ts';
 import type { Journal } from '../journal.ts';
 import type { SessionRef } from '../records.ts';
 import { endedMessage, type Cuttable } from '../supervisor.ts';
-import { ClientSide } from './client-side.ts';
+import { ClientSide, maxHeldBytes } from './client-side.ts';
 import type { Endpoint } from './endpoint.ts';
 import { Exchange, type Pending, type Portal, type Prepared } from './exchange.ts';
 import type { Judge } from './judge.ts';
 import { Ledger } from './ledger.ts';
 import { unknownNames, type Limits, type Link } from './link.ts';
+import { createSideConnection, type SideConnection } from './side-connection.ts';
 import { TargetSide } from './target-side.ts';
 
-/** A client that is held is read on a little, this often and up to this much, so that its end is noticed. */
+/** A client that waits for a verdict is read on a little, this often, so that its end is noticed. */
 const lookAtHeldMs = 5000;
-const maxHeldBytes = 1 << 20;
 /** How long a target may stop in the middle of a message for a client that has ended its side. */
 const maxSilence = 40;
 const probeMs = 250;
@@ -54,13 +56,21 @@ export function startProxy(options: {
   readonly statementsBefore: number;
   readonly journal: Journal;
   readonly judge: Judge;
+  readonly holds: Holds;
   readonly clock: Clock;
+  readonly random: Random;
+  /** The process on the target. */
+  readonly backend: number;
+  /** Another connection of the same login, that changes nothing. */
+  readonly dialBeside?: Parameters<typeof createSideConnection>[0];
   readonly limits: Limits;
   readonly strict: boolean;
   /** Cancels upstream what runs, without waiting for it; if it is still wanted when the way there is open. */
   readonly cancelUpstream: (isWanted: () => boolean) => void;
   readonly reached?: Reached | undefined;
   readonly onFault: (error: unknown) => void;
+  /** Something of ours failed, and the session goes on. */
+  readonly onNote: (what: string, error: unknown) => void;
   readonly onEnd: (reason: EndReason, totals: { bytesIn: number; bytesOut: number; statements: number }) => void;
 }): Proxy {
   const { session, client, target, journal, judge, clock } = options;
@@ -80,8 +90,12 @@ export function startProxy(options: {
   });
   // A client that is held isn't read, so that its end would go unnoticed for as long.
   const watchHeld = setInterval(() => {
-    if (clientSide.isHolding && clientSide.heldBytes < maxHeldBytes) client.resume();
+    if (!clientSide.isHolding) return;
+    if (clientSide.heldBytes < maxHeldBytes) client.resume();
+    // Who sends and sends behind what is held is read no more; whether they are still there shows when they are told something.
+    else if (clientSide.isHeld) targetSide.probe();
   }, lookAtHeldMs).unref();
+  let side: SideConnection | undefined;
   let hasEnded = false;
   let hasLeft = false;
   /** It sends no more, and has not said good-bye: it may be gone, or read on. */
@@ -93,6 +107,8 @@ export function startProxy(options: {
     link.isMarked = true;
     clearInterval(watch);
     clearInterval(watchHeld);
+    clientSide.abandon();
+    side?.close();
     const wasAsked = !exchange.isEmpty;
     if (exchange.isRunning && !target.isClosed) {
       journal.append({ kind: 'statement.cancelled', on: ref, by: 'gateway' });
@@ -155,6 +171,16 @@ export function startProxy(options: {
     session,
     journal,
     judge,
+    holds: options.holds,
+    clock,
+    random: options.random,
+    backend: options.backend,
+    get side() {
+      if (options.dialBeside !== undefined) side ??= createSideConnection(options.dialBeside);
+      return side;
+    },
+    say: (bytes) => targetSide.say(bytes),
+    fault: options.onNote,
     databaseRole: options.databaseRole,
     exchange,
     statements: new Ledger<Prepared>(),
@@ -163,7 +189,14 @@ export function startProxy(options: {
     target,
     limits: options.limits,
     strict: options.strict,
-    names: { asked: unknownNames, changedInTransaction: false, failures: 0, book: undefined, generation: 0 },
+    names: {
+      asked: unknownNames,
+      changedInTransaction: false,
+      failures: 0,
+      book: undefined,
+      own: new Map(),
+      generation: 0,
+    },
     status: 'I',
     farewell: undefined,
     isMarked: false,
@@ -252,7 +285,7 @@ function watchStatements(exchange: Exchange, timeoutMs: number, cancel: () => vo
   const timer = setInterval(
     () => {
       const { head } = exchange;
-      const run = head?.kind === 'query' || head?.kind === 'execute' ? head.run : undefined;
+      const run = head !== undefined && 'run' in head ? head.run : undefined;
       const now = performance.now();
       if (head !== seen || run === undefined || run.command !== command) {
         seen = head;

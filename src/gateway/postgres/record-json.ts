@@ -35,7 +35,9 @@ export class RecordJson {
   ): string {
     if (verdict !== this.#verdict) {
       this.#verdict = verdict;
-      this.#policies = `,"policyVersion":${JSON.stringify(verdict.policyVersion)},"policies":${JSON.stringify(verdict.policies)}}`;
+      const { hold, cover, digest } = verdict.pass ?? {};
+      const pass = digest === undefined ? '' : `,${JSON.stringify({ hold, cover, digest }).slice(1, -1)}`;
+      this.#policies = `${pass},"policyVersion":${JSON.stringify(verdict.policyVersion)},"policies":${JSON.stringify(verdict.policies)}}`;
     }
     if (text !== this.#text) {
       this.#text = text;

@@ -19,6 +19,7 @@ import {
 } from '#wire/postgres/backend.ts';
 import type { ClientSide } from './client-side.ts';
 import type { Outcome, Pending, Prepared, Run } from './exchange.ts';
+import { maxWithheld } from './guarded-run.ts';
 import type { Definitions } from './judge-worker.ts';
 import { namesAreUnknown, namesBecome, unknownNames, type Link } from './link.ts';
 import { Notifications } from './notifications.ts';
@@ -43,6 +44,10 @@ export class TargetSide {
   #passing = 0;
   #replacement: Buffer | undefined;
   #frameDone: (() => void) | undefined;
+  /** Bytes of the current message that are still to come, and are kept until it is known whether they pass. */
+  #withholding = 0;
+  /** Messages of ours that wait for the end of the one that is half sent. */
+  #said: Buffer[] = [];
   readonly #notifications: Notifications;
   /** The next message can't pass before something about it is known. */
   #isWaiting = false;
@@ -105,6 +110,12 @@ export class TargetSide {
     else this.#frameDone = done;
   }
 
+  /** A message of ours, between two of the target's. */
+  say(bytes: Buffer): void {
+    if (this.#passing > 0) this.#said.push(bytes);
+    else this.#link.client.write(bytes);
+  }
+
   #forward(buffer: Buffer, from: number, to: number): void {
     if (from < to) this.#link.client.write(buffer.subarray(from, to));
   }
@@ -118,6 +129,19 @@ export class TargetSide {
         const count = Math.min(this.#passing, end - at);
         this.#passing -= count;
         at += count;
+        if (this.#said.length > 0 && this.#passing === 0) {
+          this.#forward(buffer, run, at);
+          run = at;
+          for (const bytes of this.#said.splice(0)) client.write(bytes);
+        }
+        continue;
+      }
+      if (this.#withholding > 0) {
+        const count = Math.min(this.#withholding, end - at);
+        this.#withholding -= count;
+        withhold(exchange.head, buffer.subarray(at, at + count));
+        at += count;
+        run = at;
         continue;
       }
       if (this.#frameDone !== undefined) {
@@ -131,7 +155,15 @@ export class TargetSide {
       const type = buffer[at] ?? 0;
       const length = frameLengthAt(buffer, at);
       const { head } = exchange;
-      if (head?.kind !== 'names' && isPassedUnseen(type)) {
+      if (head?.kind === 'guarded' && type === backend.dataRow) {
+        this.#forward(buffer, run, at);
+        run = at;
+        head.run.rows += 1;
+        head.run.bytesOut += length - headerLength;
+        this.#withholding = length;
+        continue;
+      }
+      if (head?.kind !== 'names' && head?.kind !== 'own' && isPassedUnseen(type)) {
         if (type === backend.dataRow || type === backend.copyData) {
           at = passRows(head, type, buffer, at, end);
           if (at > end) this.#passing = at - end;
@@ -156,6 +188,8 @@ export class TargetSide {
           throw new ProtocolViolation(`message type ${type} is too long`);
         break;
       }
+      if (head?.kind === 'guarded' && (type === backend.rowDescription || type === backend.commandComplete))
+        withhold(head, buffer.subarray(at, at + length));
       const step = this.#message(type, new MessageReader(buffer, at + headerLength, at + length));
       this.#isWaiting = step === wait;
       if (step === wait) break;
@@ -182,6 +216,10 @@ export class TargetSide {
     const link = this.#link;
     const { exchange } = link;
     const { head } = exchange;
+    if (head?.kind === 'guarded' || head?.kind === 'own') {
+      const step = this.#besides(type, body, head);
+      if (step !== undefined) return step;
+    }
     switch (type) {
       case backend.commandComplete:
       case backend.emptyQueryResponse:
@@ -213,7 +251,10 @@ export class TargetSide {
       case backend.rowDescription:
       case backend.noData:
         if (head?.kind === 'names') return swallow;
-        if (head?.kind === 'describe') exchange.shift();
+        if (head?.kind === 'describe') {
+          exchange.shift();
+          this.#clientSide.answered();
+        }
         return pass;
       case backend.dataRow:
         if (head?.kind !== 'names') throw outOfTurn(type);
@@ -276,6 +317,39 @@ export class TargetSide {
     return pass;
   }
 
+  /** Answers of which the client hears later, or nothing. Undefined: like any other. */
+  #besides(type: number, body: MessageReader, head: Pending & { readonly kind: 'guarded' | 'own' }): Step | undefined {
+    const { exchange } = this.#link;
+    switch (type) {
+      case backend.parseComplete:
+      case backend.bindComplete:
+      case backend.closeComplete:
+      case backend.noData:
+      case backend.rowDescription:
+        return swallow;
+      case backend.dataRow:
+        if (head.kind === 'own') head.rows.push(decodeDataRow(body).map((value) => value?.toString('utf8') ?? null));
+        return swallow;
+      case backend.commandComplete: {
+        exchange.shift();
+        if (head.kind === 'own') head.done(true);
+        else {
+          const { tag, rows } = decodeCommandComplete(body);
+          exchange.end(head.run, { kind: 'completed', tag, rows });
+          head.run.isOver = true;
+          head.withheld.done({ kind: 'ran', tag, rows, isTooMuch: head.withheld.length > maxWithheld });
+        }
+        return swallow;
+      }
+      case backend.emptyQueryResponse:
+      case backend.portalSuspended:
+      case backend.readyForQuery:
+        throw outOfTurn(type);
+      default:
+        return undefined;
+    }
+  }
+
   /** What the function has answered is of any length, and passes. */
   #called(head: Pending | undefined, length: number): void {
     if (head?.kind !== 'query' || head.run.verdict.call === undefined) throw outOfTurn(backend.functionCallResponse);
@@ -318,6 +392,20 @@ export class TargetSide {
     if (head.kind === 'names') {
       link.names.failures += 1;
       return link.farewell === undefined ? swallow : pass;
+    }
+    if (head.kind === 'own') {
+      exchange.shift();
+      if (link.farewell !== undefined) return pass;
+      head.done(false);
+      return swallow;
+    }
+    if (head.kind === 'guarded') {
+      head.run.hasFailed = true;
+      head.run.isOver = true;
+      exchange.end(head.run, failed);
+      exchange.shift();
+      if (link.farewell === undefined) head.withheld.done({ kind: 'failed' });
+      return pass;
     }
     if (head.kind === 'denied') {
       if (link.farewell !== undefined) return pass;
@@ -475,6 +563,14 @@ function passRows(head: Pending | undefined, type: number, buffer: Buffer, from:
     head.run.bytesOut += at - from - count * headerLength;
   }
   return at;
+}
+
+function withhold(head: Pending | undefined, bytes: Buffer): void {
+  if (head?.kind !== 'guarded') return;
+  const { withheld } = head;
+  withheld.length += bytes.length;
+  if (withheld.length <= maxWithheld) withheld.bytes.push(Buffer.from(bytes));
+  else withheld.bytes.length = 0;
 }
 
 const outOfTurn = (type: number): ProtocolViolation => new ProtocolViolation(`message type ${type} out of turn`);
