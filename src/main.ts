@@ -13,6 +13,7 @@ import { rejudgeHolds } from '#app/settle-hold.ts';
 import { ensureBootstrap } from '#app/ensure-bootstrap.ts';
 import { loadConfiguration, newestConfiguration } from '#app/load-configuration.ts';
 import { noteStart, noteStop } from '#app/note-system.ts';
+import { createJudgedQuestions } from '#app/judged-questions.ts';
 import { encodeBase64Url } from '#core/base64.ts';
 import type { Instant } from '#core/instant.ts';
 import type { Secret } from '#core/secret.ts';
@@ -116,6 +117,7 @@ export async function startSally(config: ServerConfig, options: StartOptions): P
 
     const changes = createChanges();
     const policy = await openPolicyEngine();
+    const judged = createJudgedQuestions(policy);
     const contentKeys = createContentKeys({ db, keyRing, clock, random });
     // The address that people open is part of what passkeys sign for: it is settled before anything is served.
     const consoleListen = {
@@ -139,7 +141,7 @@ export async function startSally(config: ServerConfig, options: StartOptions): P
       clock,
       random,
       timers: { sleep: (ms, signal) => sleep(timers, ms, signal) },
-      policy,
+      policy: judged.policy,
       shipped: shippedPolicies(),
       changes,
       keyRing,
@@ -245,6 +247,7 @@ export async function startSally(config: ServerConfig, options: StartOptions): P
       followConfiguration: async () => {
         if ((await newestConfiguration(app)) !== configurationNumber) await follow();
       },
+      writeJudged: () => judged.flush(app),
     });
     parts.defer(async () => {
       if (isStarted) await noteStop(app).catch((error: unknown) => log.error({ err: error }, 'the stop is not logged'));

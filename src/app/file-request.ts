@@ -13,6 +13,7 @@ import { after, before, days, formatDuration, hours, minutes, type Duration, typ
 import { expiryOf } from '#core/request.ts';
 import { sql } from 'kysely';
 import { parseEntry } from '#log/entry.ts';
+import { recordQuestion } from '#policy/replay.ts';
 import { at, transaction, type Db, type Transaction } from '#store/database.ts';
 import { callerCircumstances } from './_circumstances.ts';
 import { notify } from './changes.ts';
@@ -155,6 +156,12 @@ export async function fileRequest(ctx: AppContext, caller: Caller, ask: Ask): Pr
         ...(ask.ticket === undefined ? {} : { ticket: ask.ticket }),
         ...(denial === undefined ? {} : { statement: denial.held.text }),
         address: caller.address,
+        question: recordQuestion({
+          now,
+          principal: caller.principal,
+          ...(ask.startsAt === undefined ? {} : { startsAt: ask.startsAt }),
+          ...(ask.ticket === undefined ? {} : { ticket: ask.ticket }),
+        }),
       },
     });
     await trx

@@ -73,7 +73,10 @@ export async function readLog(ctx: AppContext, caller: Caller, ask: LogAsk): Pro
   if (ask.kind !== undefined) query = query.where('log_entry.kind', '=', ask.kind);
   // A statement is shown with its end; only one that has none yet is shown by its beginning.
   else
-    query = query.where(sql<boolean>`not (log_entry.kind = 'statement.begun' and exists (
+    query = query
+      // It belongs to however many statements, which name what answered.
+      .where('log_entry.kind', '<>', 'statement.judged')
+      .where(sql<boolean>`not (log_entry.kind = 'statement.begun' and exists (
       select from log_entry e where e.kind = 'statement.ended' and e.subjects ->> 'session' = log_entry.subjects ->> 'session'
       and e.subjects ? 'session' and e.seq > log_entry.seq and e.subjects ->> 'statement' = log_entry.subjects ->> 'statement'))`);
   for (const name of ['grant', 'request', 'principal'] as const) {

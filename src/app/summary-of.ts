@@ -57,6 +57,8 @@ export function summaryOf(from: {
       return `transaction ${subjects['transaction'] ?? '?'}: ${wordsOf(facts['outcome'])}`;
     case 'statement.denied':
       return `${statementText(content)} · denied${because(text('error'))}`;
+    case 'statement.judged':
+      return `policy is asked about a statement of ${who} under ${role}: ${fact('decision')} by ${listOf(facts['policies'])}`;
     case 'sign_in.succeeded':
       return `${who} signs in at the ${fact('at')}`;
     case 'sign_in.failed':

@@ -65,6 +65,8 @@ export const entryKinds = {
   // Of a transaction in which commands were recorded before its end was known.
   'transaction.ended': { title: 'transaction ended' },
   'statement.denied': { title: 'statement denied' },
+  // A question to policy as it was asked, once for each that differs; statements name the policies that answered.
+  'statement.judged': { title: 'statement judged' },
   // A statement, or an act of administration, that waits for what policy asks for. Each step of it is an entry.
   'hold.opened': { title: 'held' },
   'hold.previewed': { title: 'held statement previewed' },

@@ -20,8 +20,10 @@ export function startBackground(from: {
   readonly refreshCertificates: () => Promise<void>;
   /** Takes the newest configuration into use, if it isn't. */
   readonly followConfiguration: () => Promise<void>;
+  /** Writes down what was asked of policy. */
+  readonly writeJudged: () => Promise<number>;
 }): Background {
-  const { app, system, log, refreshCertificates, followConfiguration } = from;
+  const { app, system, log, refreshCertificates, followConfiguration, writeJudged } = from;
   const ending = new AbortController();
   const every = async (name: string, task: () => Promise<number>): Promise<void> => {
     while (!ending.signal.aborted) {
@@ -50,6 +52,10 @@ export function startBackground(from: {
       await followConfiguration();
       return 5_000;
     }),
+    every('write down what was asked of policy', async () => {
+      await writeJudged();
+      return 1_000;
+    }),
     every('sweep', async () => {
       await sweep(app);
       return 600_000;
@@ -59,6 +65,7 @@ export function startBackground(from: {
     stop: async () => {
       ending.abort();
       await Promise.all(running);
+      await writeJudged();
       // What was written last is in the tree, too.
       while ((await sequenceLog(app)) > 0);
     },

@@ -38,6 +38,7 @@ export const kinds = {
     'statement.copy_in',
     'statement.ended',
     'statement.denied',
+    'statement.judged',
     'transaction.ended',
     'statement.cancelled',
     'session.ended',
