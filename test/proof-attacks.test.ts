@@ -18,7 +18,7 @@ import { sequenceLog } from '#app/sequence-log.ts';
 import { useProof, type Done } from '#app/use-proof.ts';
 import type { Caller, Outcome } from '#app/context.ts';
 import { encodeBase64Url } from '#core/base64.ts';
-import type { HoldId, ProofId } from '#core/ids.ts';
+import { newId, type HoldId, type ProofId } from '#core/ids.ts';
 import { minutes } from '#core/instant.ts';
 import { noParameters, statementDigest, type RawParameters } from '#gateway/postgres/statement-digest.ts';
 import { proofOptions } from '#identity/passkeys.ts';
@@ -31,6 +31,8 @@ import type { Misbehaviour } from './support/software-authenticator.ts';
 type World = House & {
   readonly app: TestApp;
   readonly eve: TestPerson;
+  /** Another administrator. */
+  readonly ruth: TestPerson;
   /** Signed in once each. */
   readonly caller: (of: TestPerson) => Promise<Caller>;
 };
@@ -74,6 +76,20 @@ const targets = {
     return {
       by: w.bob,
       ask: { purpose: 'approve_action', hold },
+      about: { table: 'hold', id: hold },
+      isDone: () => isSigned(w, hold, 'approval'),
+    };
+  },
+  approve_act: async (w) => {
+    // Each is another act, or it would be the same hold.
+    const reason = `lost ${newId('proof', { now: w.app.clock.now(), random: w.app.ctx.random })}`;
+    const reset = { purpose: 'reset_authenticators', principal: w.eve.principal.id, reason } as const;
+    const outcome = await offerProof(w.app.ctx, await w.caller(w.root), reset);
+    assert.ok(outcome.kind === 'refused' && outcome.because === 'approval_needed', JSON.stringify(outcome));
+    const hold = outcome.hold?.id as HoldId;
+    return {
+      by: w.ruth,
+      ask: { purpose: 'approve_act', hold },
       about: { table: 'hold', id: hold },
       isDone: () => isSigned(w, hold, 'approval'),
     };
@@ -212,14 +228,26 @@ async function world(t: Parameters<typeof testApp>[0]): Promise<World> {
     callers.set(of, known);
     return known;
   };
-  return { ...w, app, caller, eve: await app.person('eve', ['engineering', 'dba'], 'synced') };
+  return {
+    ...w,
+    app,
+    caller,
+    eve: await app.person('eve', ['engineering', 'dba'], 'synced'),
+    ruth: await app.person('ruth', ['administrators'], 'synced'),
+  };
 }
 
 const letGo = async (w: World): Promise<void> => {
   // Three at once are the most that wait in a session.
-  const rows = await w.app.ctx.db.selectFrom('hold').select('id').where('state', 'in', ['waiting', 'cured']).execute();
-  const caller = await w.caller(w.ada);
-  for (const { id } of rows) valueOf(await withdraw(w.app.ctx, { caller }, { hold: id, because: 'by_requester' }));
+  const rows = await w.app.ctx.db
+    .selectFrom('hold')
+    .select(['id', 'requester'])
+    .where('state', 'in', ['waiting', 'cured'])
+    .execute();
+  for (const { id, requester } of rows) {
+    const caller = await w.caller(requester === w.ada.principal.id ? w.ada : w.root);
+    valueOf(await withdraw(w.app.ctx, { caller }, { hold: id, because: 'by_requester' }));
+  }
 };
 
 for (const purpose of purposes)
