@@ -13,6 +13,7 @@ import { addConnect } from './connect.ts';
 import { addDeny } from './deny.ts';
 import { addDone } from './done.ts';
 import { addGrants } from './grants.ts';
+import { addHolds } from './holds.ts';
 import { addLog } from './log.ts';
 import { addLogin } from './login.ts';
 import { addLogout } from './logout.ts';
@@ -80,6 +81,7 @@ export function buildProgram(makeCli: (shared: Cli['shared']) => Cli): Command {
 
   program.commandsGroup('Watching over it:');
   addDeny(program, cli);
+  addHolds(program, cli);
   addGrants(program, cli);
   addRevoke(program, cli);
   addSessions(program, cli);

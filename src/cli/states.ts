@@ -1,5 +1,5 @@
 /** How states look in lists. */
-import type { GrantView, RequestView } from '#contract/views.ts';
+import type { GrantView, HoldView, RequestView } from '#contract/views.ts';
 import type { Cell } from './screen.ts';
 import { left, relative } from './times.ts';
 
@@ -44,4 +44,26 @@ export function grantTimeCell(grant: GrantView, now: number): Cell {
 
 export function wordOfEnd(how: GrantView['how']): string {
   return how === null ? 'ended' : how.replace('_', ' ');
+}
+
+/** Whether it still waits, and for how long. */
+export const isLiveHold = ({ state }: HoldView): boolean => state === 'waiting' || state === 'cured';
+
+export function holdStateCell(hold: HoldView, now: number): Cell {
+  switch (hold.state) {
+    case 'waiting':
+      return { text: `waiting, ${left(hold.expiresAt, now)} left`, colour: 'yellow' };
+    case 'cured':
+      return { text: 'cured', colour: 'green' };
+    case 'released':
+      return { text: 'let through', colour: 'green' };
+    case 'denied':
+      return { text: 'denied', colour: 'red' };
+    case 'withdrawn':
+    case 'expired':
+    case 'ended':
+      return { text: hold.state, colour: 'dim' };
+    default:
+      return hold.state satisfies never;
+  }
 }
