@@ -8,6 +8,7 @@ import { mayDecide, refusalOf } from './_decide-request.ts';
 import { lockPrincipal, lockRequest } from './_rows.ts';
 import { notify } from './changes.ts';
 import { done, refused, type AppContext, type Caller, type Outcome } from './context.ts';
+import { statementOf } from './denials.ts';
 import { permissionsInWords } from './permissions.ts';
 import type { Evidence } from './evidence.ts';
 import { writeEntry } from './write-entry.ts';
@@ -42,6 +43,10 @@ export async function approveRequest(
       `approve request \`${id}\`: what \`${request.role}\` gives was changed meanwhile`,
       'look at it again',
     );
+  const about = await statementOf(trx, id);
+  const { statement, once } = evidence.object;
+  if (statement?.digest !== about?.statement.digest || (once === true) !== (about?.once ?? false))
+    return refused('conflict', `approve request \`${id}\`: it is about another statement`, 'look at it again');
   const grantId = newId('grant', { now, random: ctx.random });
   const outcome = approve(request, { approver: caller.principal.id, grant: grantId }, now);
   if (outcome.kind === 'refused') return refusalOf(outcome.because, id);
@@ -86,6 +91,7 @@ export async function approveRequest(
         seconds: grant.duration / 1000,
         notBefore: formatInstant(grant.notBefore),
         activateBy: formatInstant(grant.activateBy),
+        ...(about?.once === true ? { onlyDigest: about.statement.digest } : {}),
       },
     });
     await trx
@@ -110,6 +116,7 @@ export async function approveRequest(
         how: null,
         ended_by: null,
         proof: null,
+        only_digest: about?.once === true ? about.statement.digest : null,
         entry: created,
       })
       .execute();

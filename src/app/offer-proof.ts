@@ -16,6 +16,7 @@ import { administratorsLeft, mayAdminister, prepareAct, type ActQuestion } from 
 import { findPrincipal, grantOf, readRequest } from './_rows.ts';
 import { done, notFound, refused, type AppContext, type Caller, type Outcome } from './context.ts';
 import { keysOf, removeContent, resetContent } from './change-authenticators.ts';
+import { statementOf } from './denials.ts';
 import { offerHeldAct } from './hold-act.ts';
 import { taken } from './invite-principal.ts';
 import { permissionsInWords } from './permissions.ts';
@@ -173,6 +174,7 @@ async function contentOf(ctx: AppContext, caller: Caller, ask: ProofAsk): Promis
           'conflict',
           `approve request \`${asked.id}\`: \`${asked.role}\` is no longer in the configuration`,
         );
+      const about = await statementOf(ctx.db, asked.id);
       return done({
         purpose: 'approve_request',
         request: asked.id,
@@ -185,6 +187,7 @@ async function contentOf(ctx: AppContext, caller: Caller, ask: ProofAsk): Promis
         reason: asked.reason,
         reasonHash: textHash(asked.reason),
         ...(asked.ticket === undefined ? {} : { ticket: asked.ticket }),
+        ...(about === undefined ? {} : { statement: about.statement, ...(about.once ? { once: true as const } : {}) }),
         approvalsNeeded: asked.approvalsNeeded,
       });
     }

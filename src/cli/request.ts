@@ -8,7 +8,7 @@ import type { Cli } from './cli.ts';
 import { examples } from './examples.ts';
 import { attempt, CliError } from './exit.ts';
 import { approvers } from './ls.ts';
-import { durationFlag, parseMoment, timeoutOption } from './parse-values.ts';
+import { durationFlag, idArgument, parseMoment, timeoutOption } from './parse-values.ts';
 import { fields, json, line } from './screen.ts';
 import { openServer, type Server } from './server.ts';
 import { left, relative, span, timeAndRelative } from './times.ts';
@@ -19,6 +19,8 @@ type Flags = {
   readonly reason?: string;
   readonly ticket?: string;
   readonly start?: string;
+  readonly fromDenial?: string;
+  readonly once?: true;
   readonly wait?: true;
   readonly activate?: true;
   readonly timeout?: number;
@@ -41,6 +43,8 @@ export function addRequest(program: Command, cli: Cli): void {
       .option('--start <time>', 'not before then: 14:30, 30m (from now), 2026-11-23T09:00:00Z', (text) =>
         parseMoment(text, cli.now(), 'future'),
       )
+      .option('--from-denial <id>', 'for the statement that was refused under this id', idArgument('denial'))
+      .option('--once', 'with --from-denial: for that statement only, one run of it')
       .option('--wait', 'wait until it is decided')
       .option('--activate', 'wait, then activate the grant')
       .addOption(timeoutOption('how long to wait'))
@@ -54,6 +58,10 @@ export function addRequest(program: Command, cli: Cli): void {
       'ask for tomorrow',
       'sally request orders/fix-orders --for 1h --start 2026-11-23T09:00:00Z --reason "planned fix"',
     ],
+    [
+      'ask for what was refused, for that statement alone',
+      'sally request --from-denial den_01jd0000000000000000000000 --once --reason "INC-4211"',
+    ],
     ['let it ask you', 'sally request'],
   );
 }
@@ -61,13 +69,32 @@ export function addRequest(program: Command, cli: Cli): void {
 async function request(cli: Cli, roleName: string | undefined, flags: Flags): Promise<void> {
   const server = await openServer(cli, 'signed-in');
   const { client } = server;
-  const wanted = await whatIsWanted(cli, server, roleName, flags);
+  if (flags.once === true && flags.fromDenial === undefined)
+    throw new CliError('usage', 'ask for a role: --once is for a statement that was refused', {
+      hint: 'add --from-denial with the id that the refusal told you',
+    });
+  const denial =
+    flags.fromDenial === undefined
+      ? undefined
+      : await attempt(`look up \`${flags.fromDenial}\``, () =>
+          client.getDenial({ params: { id: flags.fromDenial ?? '' } }),
+        );
+  const given = roleName ?? denial?.roles[0];
+  if (denial !== undefined && given === undefined)
+    throw new CliError('refused', 'ask for what was refused: no role that you may ask for would give it', {
+      hint: 'name a ROLE to ask for it in any case',
+    });
+  // One run needs no long time: a quarter of an hour to get to it.
+  const flagsNow = flags.once === true && flags.for === undefined ? { ...flags, for: 15 * 60_000 } : flags;
+  const wanted = await whatIsWanted(cli, server, given, flagsNow);
   const filed = await attempt(`ask for \`${wanted.role}\``, () =>
     client.fileRequest({
       body: {
         ...wanted,
         ...(flags.ticket === undefined ? {} : { ticket: flags.ticket }),
         ...(flags.start === undefined ? {} : { startsAt: flags.start }),
+        ...(denial === undefined ? {} : { denial: denial.id }),
+        ...(flags.once === true ? { once: true as const } : {}),
       },
     }),
   );
@@ -83,6 +110,8 @@ async function request(cli: Cli, roleName: string | undefined, flags: Flags): Pr
       ['request', filed.id],
       ['needs', approvers({ groups: filed.approverGroups, count: filed.approvalsNeeded })],
       ['starts', filed.startsAt === null ? undefined : timeAndRelative(filed.startsAt, cli.now())],
+      ['statement', filed.statement === null ? undefined : shortened(filed.statement.text)],
+      ['for', filed.statement?.once === true ? 'this statement only, once' : undefined],
       ['waits until', timeAndRelative(filed.expiresAt, cli.now())],
       ['page', server.page(`/requests/${filed.id}`)],
     ]);
@@ -162,6 +191,12 @@ async function whichRole(items: readonly RoleView[], name: string | undefined): 
     'Which role?',
     askable.map((role) => ({ value: role, label: role.role, hint: role.description })),
   );
+}
+
+/** A statement on one line. */
+function shortened(text: string): string {
+  const oneLine = text.replaceAll(/\s+/g, ' ').trim();
+  return oneLine.length > 80 ? `${oneLine.slice(0, 79)}…` : oneLine;
 }
 
 /** Durations are whole seconds; what is asked for is never rounded up. */
