@@ -325,7 +325,11 @@ test('from the first link to a credential and back, with nothing but HTTP and pa
   const cli = await api.signInCli(ada);
 
   const roles = (await api.call(cli, 'listRoles')).json()['items'] as { role: string }[];
-  assert.deepEqual(roles.map(({ role: name }) => name).toSorted(), ['orders/fix-orders', 'orders/maintain-orders', role]);
+  assert.deepEqual(roles.map(({ role: name }) => name).toSorted(), [
+    'orders/fix-orders',
+    'orders/maintain-orders',
+    role,
+  ]);
   const filed = await api.call(cli, 'fileRequest', {
     body: { role, seconds: 7200, reason: 'INC-4211', ticket: 'INC-4211' },
   });
