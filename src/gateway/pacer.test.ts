@@ -59,3 +59,19 @@ test('a short batch that comes later is not behind a long one', async () => {
   await long;
   assert.equal(left, 0);
 });
+
+test('what may wait is done when nothing else is left, and goes on where it was', async () => {
+  const pacer = createPacer(1);
+  const seen: string[] = [];
+  const slowly = (what: string) => {
+    busy(0.4);
+    seen.push(what);
+  };
+  const over = new Promise<void>((resolve) => pacer.addLater(['l', 'l', 'l', 'l', 'l', 'l'], slowly, resolve));
+  const before = seen.length;
+  pacer.add(['u', 'u', 'u', 'u', 'u', 'u'], slowly);
+  await over;
+  assert.ok(before < 6);
+  assert.equal(seen.slice(before).lastIndexOf('u'), 5, seen.join(''));
+  assert.equal(seen.length, 12);
+});

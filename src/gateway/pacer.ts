@@ -5,19 +5,24 @@
  */
 import { performance } from 'node:perf_hooks';
 
+type Add = <T extends object | string | number>(
+  items: readonly T[],
+  each: (item: T) => void,
+  whenDone?: () => void,
+) => void;
+
 export type Pacer = {
   /** Does what it can at once, in order. Calls back when all is done. */
-  readonly add: <T extends object | string | number>(
-    items: readonly T[],
-    each: (item: T) => void,
-    whenDone?: () => void,
-  ) => void;
+  readonly add: Add;
+  /** The same, while nothing that was given to `add` is left. */
+  readonly addLater: Add;
 };
 
 /** @param sliceMs of each turn of the loop; what is closed makes as much work again in the same turn */
 export function createPacer(sliceMs = 8): Pacer {
   type Batch = { readonly next: () => boolean; readonly whenDone: (() => void) | undefined };
-  const batches: Batch[] = [];
+  const urgent: Batch[] = [];
+  const later: Batch[] = [];
   let turn = 0;
   /** Of this turn of the loop; undefined when nothing was done in it. */
   let sliceEndsAt: number | undefined;
@@ -27,10 +32,12 @@ export function createPacer(sliceMs = 8): Pacer {
       sliceEndsAt = performance.now() + sliceMs;
       setImmediate(() => {
         sliceEndsAt = undefined;
-        if (batches.length > 0) run();
+        if (urgent.length + later.length > 0) run();
       });
     }
-    while (batches.length > 0 && performance.now() < sliceEndsAt) {
+    while (performance.now() < sliceEndsAt) {
+      const batches = urgent.length > 0 ? urgent : later;
+      if (batches.length === 0) return;
       turn = (turn + 1) % batches.length;
       const batch = batches[turn];
       if (batch?.next() === true) continue;
@@ -39,8 +46,9 @@ export function createPacer(sliceMs = 8): Pacer {
     }
   };
 
-  return {
-    add(items, each, whenDone) {
+  const addTo =
+    (batches: Batch[]): Add =>
+    (items, each, whenDone) => {
       let at = 0;
       const next = (): boolean => {
         const item = items[at];
@@ -51,6 +59,6 @@ export function createPacer(sliceMs = 8): Pacer {
       };
       batches.push({ next, whenDone });
       run();
-    },
-  };
+    };
+  return { add: addTo(urgent), addLater: addTo(later) };
 }

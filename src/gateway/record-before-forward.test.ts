@@ -157,7 +157,7 @@ test('INVARIANT 6: many sessions at once, in pieces, on a disk that may fill up:
         let proxies: readonly Proxy[] = [];
         const onFailure = () => {
           for (const proxy of proxies) proxy.mark();
-          for (const proxy of proxies) proxy.cut('journal_failed', 'test');
+          for (const proxy of proxies) proxy.cut('journal_failed', 'test')?.();
         };
         const journal = new Journal({ disk, clock, syncEveryMs: 60_000, onFailure });
         const { clients, reasons, ...opened } = await openSessions(plans.length, journal);
@@ -197,7 +197,7 @@ test('INVARIANT 6: many sessions at once, in pieces, on a disk that may fill up:
             'in order',
           );
         disk.room = Infinity;
-        for (const proxy of proxies) proxy.cut('gateway_stopped', 'test');
+        for (const proxy of proxies) proxy.cut('gateway_stopped', 'test')?.();
         await Promise.all(closed);
         journal.retry();
         await journal[Symbol.asyncDispose]();
@@ -236,7 +236,7 @@ test('INVARIANT 4: a session that is marked while its record is written forwards
   await settled;
   assert.deepEqual(got.toSorted(), ['select 1', 'select 2', 'select 2']);
   assert.match(written(disk), /"session":"ses_0".*"statement":2,/);
-  for (const proxy of proxies) proxy.cut('gateway_stopped', 'test');
+  for (const proxy of proxies) proxy.cut('gateway_stopped', 'test')?.();
   for (const client of clients) client.destroy();
   await journal[Symbol.asyncDispose]();
 });

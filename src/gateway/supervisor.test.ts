@@ -52,6 +52,7 @@ function watch(supervisor: ReturnType<typeof createSupervisor>, one: AuthorizedS
       seen.cut ??= reason;
       seen.message = message;
       release();
+      return undefined;
     },
   });
   return seen;
@@ -73,10 +74,10 @@ test('INVARIANT 4: a session admitted behind its deadline, or behind the end of 
   const time = createTime();
   const supervisor = createSupervisor(time);
   let cut = '';
-  supervisor.admit({ session: session('late', 999_999), mark: () => {}, cut: (reason) => (cut = reason) });
+  supervisor.admit({ session: session('late', 999_999), mark: () => {}, cut: (reason) => void (cut = reason) });
   assert.equal(cut, 'expired');
   await supervisor.cut({ grant: 'gone' as GrantId }, 'revoked');
-  supervisor.admit({ session: session('gone', 2_000_000), mark: () => {}, cut: (reason) => (cut = reason) });
+  supervisor.admit({ session: session('gone', 2_000_000), mark: () => {}, cut: (reason) => void (cut = reason) });
   assert.equal(cut, 'revoked');
 });
 
@@ -115,6 +116,22 @@ test('INVARIANT 8: a cut by grant reaches exactly the sessions of that grant, al
     }),
     { numRuns: 30 },
   );
+});
+
+test('all clients are out before the first target is closed, the one with the most time left first', async () => {
+  const supervisor = createSupervisor(createTime());
+  const seen: string[] = [];
+  for (const endsAt of [2_000_000, 4_000_000, 3_000_000, 4_000_000])
+    supervisor.admit({
+      session: session('a', endsAt),
+      mark: () => {},
+      cut: () => {
+        seen.push(`client ${endsAt / 1_000_000}`);
+        return () => void seen.push('target');
+      },
+    });
+  assert.equal(await supervisor.cut('all', 'gateway_stopped'), 4);
+  assert.deepEqual(seen, ['client 4', 'client 4', 'client 3', 'client 2', ...Array(4).fill('target')]);
 });
 
 test('sessions are found by principal, resource and id, and forgotten when released', async () => {

@@ -20,8 +20,11 @@ export type Cuttable = {
   readonly session: AuthorizedSession;
   /** From now on no message is forwarded. Cheap. */
   readonly mark: () => void;
-  /** Cancels what runs, tells the client why, closes both sockets. */
-  readonly cut: (reason: EndReason, message: string) => void;
+  /**
+   * Cancels what runs, tells the client why and closes its socket. What it answers closes the target's, which is done when
+   * all clients are out.
+   */
+  readonly cut: (reason: EndReason, message: string) => (() => void) | undefined;
 };
 
 export type Which =
@@ -84,10 +87,12 @@ export function createSupervisor(context: {
     }
     if (going.length > 0) context.reached?.('marked');
     // It may have ended by itself meanwhile.
+    const left: (() => void)[] = [];
     const cutOne = (entry: Entry) => {
-      if (byId.get(entry.session.id) === entry) entry.cut(reason, message(entry.session));
+      const rest = byId.get(entry.session.id) === entry ? entry.cut(reason, message(entry.session)) : undefined;
+      if (rest !== undefined) left.push(rest);
     };
-    pacer.add(going, cutOne, then);
+    pacer.add(going, cutOne, () => pacer.addLater(left, (rest) => rest(), then));
   };
 
   const find = (which: Which): readonly Entry[] => {
@@ -114,7 +119,7 @@ export function createSupervisor(context: {
       if (late === undefined) expire(entry);
       else {
         entry.mark();
-        entry.cut(late.reason, endedMessage(session, late.reason, clock.now(), late.detail));
+        entry.cut(late.reason, endedMessage(session, late.reason, clock.now(), late.detail))?.();
       }
       return {
         release() {
@@ -133,7 +138,8 @@ export function createSupervisor(context: {
         if (ended.size > 10_000 && oldest !== undefined) ended.delete(oldest);
       }
       // The nearest deadline last: who had the longest time left would do the most with it.
-      const entries = find(which).toSorted((a, b) => b.deadline - a.deadline);
+      const byDeadline = [...Map.groupBy(find(which), ({ deadline }) => deadline)];
+      const entries = byDeadline.toSorted(([a], [b]) => b - a).flatMap(([, those]) => those);
       await new Promise<void>((done) => {
         cutAll(entries, reason, (session) => endedMessage(session, reason, clock.now(), detail), done);
       });

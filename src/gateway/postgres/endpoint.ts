@@ -35,7 +35,7 @@ export type EndpointHandler = {
 };
 
 /** So many that end are read on in each turn of the loop: when thousands are cut, their peers end all at once. */
-const endingPerTurn = 64;
+const endingPerTurn = 16;
 const ending: Endpoint[] = [];
 let endingAt = 0;
 

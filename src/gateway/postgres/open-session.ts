@@ -259,6 +259,7 @@ function admit(session: AuthorizedSession, supervisor: Supervisor): Admitted {
       cutBefore = { reason, message };
       going?.resolve();
       opening.abort(new TargetFault('target_unreachable', message));
+      return undefined;
     },
   });
   return {

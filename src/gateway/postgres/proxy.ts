@@ -101,9 +101,12 @@ export function startProxy(options: {
   /** It sends no more, and has not said good-bye: it may be gone, or read on. */
   let isHalfOpen = false;
 
-  const end = (reason: EndReason, message?: string): void => {
-    if (hasEnded) return;
+  /** What is left may wait: the target's connection is idle, or its statement is being cancelled. */
+  const cut = (reason: EndReason, message?: string): (() => void) => {
+    if (hasEnded) return () => {};
     hasEnded = true;
+    let mayWait = true;
+    let isWaiting = false;
     link.isMarked = true;
     clearInterval(watch);
     clearInterval(watchHeld);
@@ -127,6 +130,8 @@ export function startProxy(options: {
     // Nothing is forwarded for it: when thousands are cut, one write is enough for those of a turn.
     journal.flushSoon();
     const closeTarget = () => {
+      isWaiting = mayWait;
+      if (mayWait) return target.pause();
       if (options.reached !== undefined) target.socket.once('close', () => options.reached?.('sockets_closed'));
       if (target.isClosed) target.finish(500);
       // A server in the midst of an answer would complain of one who has gone.
@@ -165,7 +170,12 @@ export function startProxy(options: {
       targetSide.finishFrame(tell);
     }
     options.onEnd(reason, { bytesIn, bytesOut, statements });
+    return () => {
+      mayWait = false;
+      if (isWaiting) closeTarget();
+    };
   };
+  const end = (reason: EndReason, message?: string): void => cut(reason, message)();
 
   const link: Link = {
     session,
@@ -264,7 +274,7 @@ export function startProxy(options: {
     mark: () => {
       link.isMarked = true;
     },
-    cut: end,
+    cut,
     running: () => (exchange.isRunning ? exchange.cycle : undefined),
     giveUp: () => !hasEnded && !exchange.hasRuns && clientSide.giveUp(),
     noteCancel() {
