@@ -71,7 +71,8 @@ export function createJudgedQuestions(engine: PolicyEngine): JudgedQuestions {
 
 /** Without the moment: a question that was asked again is the same one, unless it is answered otherwise. */
 function keyOf({ grant, principal, needs, context, cured }: StatementQuestion, answer: StatementAnswer): string {
-  const parts = [grant?.id, principal.groups, needs, context, cured, answer.version, answer.kind, answer.policies];
+  const { proofAge: _since, authenticatorAge: _old, ...obtained } = cured ?? {};
+  const parts = [grant?.id, principal.groups, needs, context, obtained, answer.version, answer.kind, answer.policies];
   // Canonical: the same question is spelled alike wherever it comes from.
   return textHash(canonicalJson(JSON.parse(JSON.stringify(parts)) as Json));
 }
