@@ -55,6 +55,26 @@ export function summaryOf(from: {
       return `${statementText(content)} · ${outcomeOf(facts, text('error'))} · ${fact('durationMs')} ms${within(entry, from.transaction)}`;
     case 'transaction.ended':
       return `transaction ${subjects['transaction'] ?? '?'}: ${wordsOf(facts['outcome'])}`;
+    case 'hold.opened':
+      return `${held(content)} waits for ${fact('wants')}`;
+    case 'hold.previewed':
+      return `what ${who} runs has touched ${fact('rows')} rows, and waits`;
+    case 'hold.reasoned':
+      return `${who} says why${because(text('reason'))}`;
+    case 'hold.proven':
+      return `${who} proves ${held(content)}`;
+    case 'hold.approved':
+      return `${who} approves ${held(content)} of ${whom ?? 'somebody'}${facts['rowsAtMost'] === undefined ? '' : `, ${fact('rowsAtMost')} rows at most`}`;
+    case 'hold.released':
+      return `what ${who} waited with is released`;
+    case 'hold.denied':
+      return `${who} denies what ${whom ?? 'somebody'} waits with${because(text('word'))}`;
+    case 'hold.ended':
+      return `what ${whom ?? who} waited with ends${because(text('word'))}`;
+    case 'authenticator.removed':
+      return `${who} removes a passkey${whom === undefined ? '' : ` of ${whom}`}`;
+    case 'authenticators.reset':
+      return `${who} resets the passkeys${whom === undefined ? '' : ` of ${whom}`}`;
     case 'statement.denied':
       return `${statementText(content)} · denied${because(text('error'))}`;
     case 'statement.judged':
@@ -97,6 +117,15 @@ export function summaryOf(from: {
 function statementsOf(count: Json | undefined): string {
   if (typeof count !== 'number') return '';
   return `, ${count === 0 ? 'no statements' : count === 1 ? '1 statement' : `${count} statements`}`;
+}
+
+/** What is held: a statement, or an act in words; under a proof it is in what was signed. */
+function held(content: Readonly<Record<string, Json>> | undefined): string {
+  const signed = memberOf(memberOf(content?.['proof'], 'object'), 'text');
+  if (typeof signed === 'string') return statementText({ text: signed });
+  const words = content?.['words'] ?? memberOf(memberOf(content?.['proof'], 'object'), 'words');
+  if (Array.isArray(words)) return wordOf(words[0]) ?? 'an act';
+  return typeof content?.['text'] === 'string' ? statementText(content) : 'what was asked for';
 }
 
 function statementText(content: Readonly<Record<string, Json>> | undefined): string {
