@@ -18,7 +18,7 @@ import type { Principal, PrincipalRef } from '#core/principal.ts';
 import { describeCure } from '#policy/cures.ts';
 import { sql } from 'kysely';
 import type { StoredHeld, StoredPreview } from '#store/schema.ts';
-import { coveredOf, holdOf, readObtained, signedInAt, type HoldRow } from './_holds.ts';
+import { coveredOf, holdOf, neededWords, readObtained, signedInAt, type HoldRow } from './_holds.ts';
 import { mayReadAll, readHandles, type Page, type PageAsk } from './_reading.ts';
 import { done, notFound, type AppContext, type Caller, type Outcome } from './context.ts';
 import { noteReading, showEntries } from './read-log.ts';
@@ -314,11 +314,26 @@ export async function holdStates(
     .select('principal.handle')
     .where('hold.id', 'in', ids)
     .execute();
-  return rows.map(({ handle, ...row }) => ({
-    hold: row.id,
-    state: expireHold(holdOf(row), ctx.clock.now()).state,
-    ...(row.word === null ? {} : { message: handle === null ? row.word : `${handle}: ${row.word}` }),
-  }));
+  const now = ctx.clock.now();
+  return await Promise.all(
+    rows.map(async ({ handle, ...row }) => {
+      const { state } = expireHold(holdOf(row), now);
+      const message = state === 'waiting' ? await stillWanted(ctx, row, now) : wordOf(row, handle);
+      return { hold: row.id, state, ...(message === undefined ? {} : { message }) };
+    }),
+  );
+}
+
+const wordOf = ({ word }: HoldRow, handle: string | null): string | undefined =>
+  word === null ? undefined : handle === null ? word : `${handle}: ${word}`;
+
+/** What one that waits waits for by now, as in `an approval by dba`. */
+async function stillWanted(ctx: Pick<AppContext, 'db'>, row: HoldRow, now: Instant): Promise<string> {
+  const { obtained } = await readObtained(ctx.db, row, {
+    signedInAt: await signedInAt(ctx.db, row.requester),
+    covered: coveredOf(row),
+  });
+  return neededWords(unmet(row.demands, obtained, now));
 }
 
 /** What goes on being let through under a grant, or went. */

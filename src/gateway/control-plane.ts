@@ -227,6 +227,8 @@ export type HoldAnswer =
       readonly words: string;
       /** It runs in a transaction first, and what it touches is reported. */
       readonly wantsPreview: boolean;
+      /** Nothing more is asked, by what is there already. */
+      readonly isCured?: boolean;
     }
   | { readonly kind: 'refused'; readonly message: string; readonly hint?: string };
 
@@ -235,7 +237,7 @@ export type WithdrawnBecause = 'client_cancelled' | 'timed_out' | 'session_ended
 export type HoldStanding = {
   readonly hold: HoldId;
   readonly state: HoldState;
-  /** For the person: who denied it and with which word, or what ended it. While it waits: what has come and what hasn't. */
+  /** For the person: who denied it and with which word, or what ended it. While it waits: what is wanted still. */
   readonly message?: string;
 };
 
@@ -297,7 +299,7 @@ export type GatewayChange =
       readonly outcome: 'cured' | 'denied' | 'ended';
       readonly message?: string;
     }
-  /** One of several cures has come: `message` says what has and what hasn't, for the person who waits. */
+  /** One of several cures has come: `message` is what is wanted still, as in `an approval by dba`. */
   | { readonly kind: 'hold_progress'; readonly hold: HoldId; readonly session: SessionId; readonly message: string }
   /** Answers may be others from now on, and sessions may have to end: policies, roles or resources have changed. */
   | { readonly kind: 'policy_changed'; readonly policyVersion: string }

@@ -141,7 +141,7 @@ test('denied by an approver: 42501 with their word, and nothing was done', async
   const held = nextHold();
   const update = client.query(`update orders set note = 'no' where id = 5`);
   const hold = await held;
-  plane.settle(hold.id, { state: 'denied', message: 'by bob: not before the backup' });
+  plane.settle(hold.id, { state: 'denied', message: 'bob: not before the backup' });
   await assert.rejects(update, { code: '42501', message: 'sallyport: denied by bob: not before the backup' });
   assert.notEqual(await noteOf(5), 'no');
   const denied = await g.event('statement.denied', (e) => e.hold === hold.id);
@@ -184,13 +184,13 @@ test('a second cure is told of once, and what is heard by asking as well', async
   const held = nextHold();
   const done = client.query(`update orders set note = 'both' where id = 8`);
   const hold = await held;
-  plane.progress(hold.id, 'your passkey: done; waiting for an approval by dba');
+  plane.progress(hold.id, 'an approval by dba');
   while (said.length < 2) await new Promise((resolve) => setImmediate(resolve));
-  plane.progress(hold.id, 'your passkey: done; waiting for an approval by dba');
+  plane.progress(hold.id, 'an approval by dba');
   plane.settle(hold.id, { state: 'cured' }, false);
   await done;
   assert.equal(said.length, 2);
-  assert.match(said[1] ?? '', /^sallyport: your passkey: done; waiting for an approval by dba \(\d:\d\d left\)$/);
+  assert.match(said[1] ?? '', /^sallyport: still waiting for an approval by dba \(\d:\d\d left\)$/);
 });
 
 test('Ctrl-C ends the hold with 57014, and the statement is never run', async () => {

@@ -15,7 +15,7 @@ export type Settled =
   | { readonly kind: 'expired' };
 
 export type Waits = {
-  /** One of several cures has come: what has and what hasn't. Never twice the same in a row. */
+  /** One of several cures has come: what is wanted still. Never twice the same in a row. */
   readonly progress: (message: string) => void;
   readonly settled: (how: Settled) => void;
   /** Policies, groups or definitions may be others now. */
@@ -28,6 +28,7 @@ export type OpenHold = {
   readonly url: string;
   readonly words: string;
   readonly wantsPreview: boolean;
+  readonly isCured?: boolean;
   readonly expiresAt: Instant;
   /** Nobody waits any more; nothing is told after this. `undefined`: it has been settled, or used. */
   readonly close: (because: WithdrawnBecause | undefined) => void;
@@ -132,7 +133,7 @@ export function createHolds(context: {
       if (opening === 0) early.clear();
       // When whoever asked knows what this is about.
       if (change !== undefined) setImmediate(() => told(change));
-      open.set(hold, { ...waits, said: undefined, timer: { [Symbol.dispose]() {} } });
+      open.set(hold, { ...waits, said: answer.words, timer: { [Symbol.dispose]() {} } });
       if (poll === undefined) lookAgain();
       // INVARIANT 9: no longer than was asked for, whatever the other side's clock says.
       const latest = (clock.now() + ask.maxSeconds * 1000) as Instant;

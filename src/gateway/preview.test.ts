@@ -99,7 +99,7 @@ test('INVARIANT 5: a previewed statement that is denied is taken back, with its 
     ['11', '12', '13'],
   );
   assert.deepEqual(preview.after, []);
-  plane.settle(hold.id, { state: 'denied', message: 'by bob: too many' });
+  plane.settle(hold.id, { state: 'denied', message: 'bob: too many' });
   await assert.rejects(done, { code: '42501', message: 'sallyport: denied by bob: too many' });
   assert.equal((await notesWhere('id between 11 and 13')).length, 3);
   const begun = await g.event('statement.begun', (e) => e.hold === hold.id);

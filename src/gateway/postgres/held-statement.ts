@@ -297,7 +297,7 @@ export class HeldStatement {
       ...(this.#estimatedRows === undefined ? {} : { estimatedRows: this.#estimatedRows }),
     };
     const waits = {
-      progress: (message: string) => this.#say(`sallyport: ${message} (${this.#left()} left)`),
+      progress: (wanted: string) => this.#say(`sallyport: still waiting for ${wanted} (${this.#left()} left)`),
       settled: (how: Settled) => void this.#settled(how),
       changed: () => void this.#changed(),
     };
@@ -315,6 +315,7 @@ export class HeldStatement {
     }
     if (this.#isOver) return opened.close(this.#gone);
     this.#hold = opened;
+    this.#wasCured = opened.isCured === true;
     if (opened.wantsPreview || wantsPreview) {
       const why = this.#whyNotGuarded();
       if (why !== undefined)
@@ -324,6 +325,7 @@ export class HeldStatement {
       this.guard = 'wanted';
       return this.#resume();
     }
+    if (this.#wasCured) return await this.#release();
     this.#say(`sallyport: waiting for ${opened.words}: ${opened.url} (Ctrl-C gives up, ${this.#left()} left)`);
     // Not read, a client that has gone would go unnoticed.
     link.client.resume();
@@ -339,7 +341,10 @@ export class HeldStatement {
         this.#wasCured = true;
         return;
       case 'denied':
-        return this.#settle(this.#denied({ message: `sallyport: denied ${how.message ?? ''}`.trimEnd() }));
+        // Who, and their word.
+        return this.#settle(
+          this.#denied({ message: `sallyport: denied${how.message === undefined ? '' : ` by ${how.message}`}` }),
+        );
       case 'ended':
         return this.#settle(
           this.#denied({ message: `sallyport: ${how.message ?? 'the statement waits no more'}`, hint: runAgain }),
