@@ -461,6 +461,7 @@ export const otherKinds = [
   'session.opened',
   'session.refused',
   'session.ended',
+  'statement.judged',
   'statement.begun',
   'statement.copy_in',
   'statement.ended',

@@ -10,21 +10,19 @@ const properties = z.record(z.string().max(100), z.unknown());
 const page = z.object({ token: z.string().max(1000).optional(), limit: z.number().int().min(0).optional() });
 
 /** §5.1 and §5.2. */
-export const entity = z.object({ type: text, id: text, properties: properties.optional() });
+const entity = z.object({ type: text, id: text, properties: properties.optional() });
 /** §5.3. */
-export const action = z.object({ name: text, properties: properties.optional() });
+const action = z.object({ name: text, properties: properties.optional() });
 const context = properties;
 const typeOnly = z.object({ type: text, properties: properties.optional() });
 
 /** §6.1. */
 export const evaluationRequest = z.object({ subject: entity, action, resource: entity, context: context.optional() });
-export type EvaluationRequest = z.infer<typeof evaluationRequest>;
 
-export const evaluationSemantic = z.enum(['execute_all', 'deny_on_first_deny', 'permit_on_first_permit']);
-export type EvaluationSemantic = z.infer<typeof evaluationSemantic>;
+const evaluationSemantic = z.enum(['execute_all', 'deny_on_first_deny', 'permit_on_first_permit']);
 
 /** More in one message would hold up everybody else's. */
-export const mostEvaluations = 50;
+const mostEvaluations = 50;
 
 /** A default may leave out what each item says for itself. */
 const partialEntity = entity.partial();
@@ -80,7 +78,6 @@ export const accessRequestSubmission = z.object({
   items: z.unknown().optional(),
   callback: z.unknown().optional(),
 });
-export type AccessRequestSubmission = z.infer<typeof accessRequestSubmission>;
 
 export const cancellation = z.object({ reason: text.optional(), comment: text.optional() });
 
@@ -124,4 +121,3 @@ export const problemTypes = {
   unknown_task: 404,
   invalid_task_state: 409,
 } as const;
-export type ProblemType = keyof typeof problemTypes;
