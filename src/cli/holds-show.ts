@@ -41,7 +41,7 @@ async function show(cli: Cli, id: string): Promise<void> {
     for (const part of text.split('\n')) line(out, `  ${part}`);
   line(out);
   fields(out, [
-    ...hold.parameters.map((value, index) => [`$${index + 1}`, value] as const),
+    ...hold.parameters.map((value) => ['with', value] as const),
     ['who', [hold.requester, ...hold.actsFor].map(({ handle }) => handle).join(', for ')],
     ['role', hold.role ?? undefined],
     ['grant', hold.grant === null ? undefined : `${hold.grant.id}: ${hold.grant.reason}`],

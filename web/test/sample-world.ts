@@ -221,7 +221,7 @@ export function addHold(
       needs === 'proof'
         ? "update public.orders set status = 'refunded' /* \u202e all of them */"
         : 'delete from public.orders\n where customer_id = $1\n   and status = $2',
-    parameters: needs === 'proof' ? [] : ['4211', "'refund_pending'"],
+    parameters: needs === 'proof' ? [] : ['$1 = 4211', "$2 = 'refund_pending'"],
     words: [],
     needs:
       needs === 'proof'

@@ -132,16 +132,13 @@ function What({ hold }: { readonly hold: HoldView }) {
         </p>
       ))}
       {hold.parameters.length > 0 && (
-        <dl aria-label="Parameters" className="flex flex-col gap-1 font-mono text-xs">
-          {hold.parameters.map((value, index) => (
-            <div key={index} className="flex gap-2">
-              <dt className="text-soft">${index + 1}</dt>
-              <dd className="min-w-0 break-all whitespace-pre-wrap">
-                <Exact text={value} />
-              </dd>
-            </div>
+        <ul aria-label="Parameters" className="flex flex-col gap-1 font-mono text-xs">
+          {hold.parameters.map((value) => (
+            <li key={value} className="break-all whitespace-pre-wrap">
+              <Exact text={value} />
+            </li>
           ))}
-        </dl>
+        </ul>
       )}
       {hold.needs.length > 0 && (
         <ul aria-label="What it does" className="flex flex-wrap gap-x-4 gap-y-1 text-sm text-soft">
