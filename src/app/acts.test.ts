@@ -148,6 +148,17 @@ test('an approval is for the act as it was: a change of it, of policy or of the 
   assert.deepEqual([one.kind, two.kind], ['done', 'refused'], 'once');
   assert.notEqual(await heldAct(app, root, change(['engineering', 'dba'])), id);
 
+  // Two that are approved: the one that comes first changes what the other is about.
+  const [third, fourth] = [change(['engineering', 'dba', 'ops']), change(['engineering', 'dba', 'night'])];
+  for (const ask of [third, fourth])
+    await app.prove(ruth, { purpose: 'approve_act', hold: await heldAct(app, root, ask) });
+  const late = await app.sign(root, fourth);
+  await app.prove(root, third);
+  const stale = await late.use();
+  assert.ok(stale.kind === 'refused' && stale.because === 'conflict');
+  const renewed = await heldAct(app, root, fourth);
+  assert.equal(await stateOf(app, renewed), 'waiting', 'what was approved is not what it would be now');
+
   const invite = { purpose: 'invite_principal', handle: 'newt', name: 'Newt', groups: ['engineering'] } as const;
   const held = await heldAct(app, root, invite);
   const approval = await app.sign(ruth, { purpose: 'approve_act', hold: held });

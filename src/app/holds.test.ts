@@ -53,6 +53,15 @@ test('a held statement is proven over its very text, and runs once', async (t) =
   await told;
 });
 
+test('two tabs that prove one statement at once prove it once', async (t) => {
+  const app = await testApp(t);
+  const { ada, session } = await house(app, proofAsked);
+  const id = await held(app, session);
+  const tabs = await Promise.all([1, 2, 3].map(() => app.sign(ada, { purpose: 'do_action', hold: id })));
+  assert.deepEqual(tally(await Promise.all(tabs.map(({ use }) => use()))), { done: 1, already_decided: 2 });
+  assert.deepEqual(await entriesOf(app, { hold: id }), ['hold.opened', 'hold.proven']);
+});
+
 test('INVARIANT 5: what was proven is this text in this session: anything else is refused, and the hold stays', async (t) => {
   const app = await testApp(t);
   const { ada, session, grant } = await house(app, proofAsked);
