@@ -8,6 +8,8 @@ import { fixOrders, startTestingGateway } from './_testing-gateway.ts';
 const target = await testTarget({ after }, { major: 18 });
 await target.query(`create function opens_a_cursor() returns refcursor language plpgsql as
   $$ declare r refcursor := 'theirs'; begin open r for select id from public.orders; return r; end $$`);
+await target.query('create schema third; grant usage on schema third to public');
+await target.query(`create table third.orders as select 1 as id; grant select on third.orders to public`);
 const t = await startTestingGateway(target, tmpdir());
 after(() => t.stop());
 
@@ -262,8 +264,6 @@ test('a declared cursor can be described by the protocol, and not run by it', as
 });
 
 test('INVARIANT 4: a portal bound under one path is not run under another after the policy has changed', async () => {
-  await target.query('create schema third; grant usage on schema third to public');
-  await target.query(`create table third.orders as select 1 as id; grant select on third.orders to public`);
   const [orders, ...others] = fixOrders.permissions.tables;
   assert.equal(orders?.name, 'orders');
   // A role that becomes read-only ends its sessions: this one may write before and after.
