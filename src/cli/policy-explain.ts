@@ -1,9 +1,11 @@
 /** `sally policy explain`: why something was decided as it was, by which policies, and with what input. */
 import type { Command } from 'commander';
 import type { LogEntryView } from '#contract/views.ts';
+import { parseId } from '#core/ids.ts';
 import type { Cli } from './cli.ts';
 import { examples } from './examples.ts';
 import { attempt, CliError } from './exit.ts';
+import { findEntry } from './find-entry.ts';
 import { fields, json, line } from './screen.ts';
 import { openServer } from './server.ts';
 
@@ -17,9 +19,13 @@ export function addPolicyExplain(policy: Command, cli: Cli): void {
           'groups, under which grant, for what, and under which circumstances. Of a statement these are the questions of ' +
           'its grant that the same policies answered: the gateway uses answers again.',
       )
-      .argument('<entry>', 'an entry of a statement, a request or a decision; `sally log` shows them')
+      .argument(
+        '<what>',
+        'an entry of a statement or a request, by number or id as `sally log` shows it, or a denial: `den_…`',
+      )
       .action((entry: string) => policyExplain(cli, entry)),
-    ['a refused statement', 'sally policy explain ent_01jd0000000000000000000000'],
+    ['entry number 12', 'sally policy explain 12'],
+    ['a refused statement, as psql named it', 'sally policy explain den_01jd0000000000000000000000'],
   );
 }
 
@@ -32,7 +38,7 @@ async function policyExplain(cli: Cli, id: string): Promise<void> {
   const policies = textsOf(facts['policies']);
   const version = typeof facts['policyVersion'] === 'string' ? facts['policyVersion'] : undefined;
   if (version === undefined)
-    throw new CliError('not_found', `explain \`${id}\`: no policy was asked about this entry`, {
+    throw new CliError('not_found', `explain \`${id}\`: no policy was asked about it`, {
       hint: 'entries of statements, requests and sessions name the policies that answered',
     });
   const own = questionOf(entry);
@@ -75,40 +81,51 @@ type Client = Awaited<ReturnType<typeof openServer>>['client'];
 const textsOf = (value: unknown): readonly string[] =>
   Array.isArray(value) ? value.filter((item): item is string => typeof item === 'string') : [];
 
-/** Of what the reader may read: their own, or all. */
-async function findDecision(client: Client, id: string): Promise<LogEntryView> {
-  // An id begins with the time it was made at, in base 32: the entry is looked for from a little before.
-  const alphabet = '0123456789abcdefghjkmnpqrstvwxyz';
-  const stamp = /^ent_([0-9a-hjkmnp-tv-z]{10})[0-9a-hjkmnp-tv-z]{16}$/.exec(id)?.[1];
-  if (stamp === undefined)
-    throw new CliError('usage', `explain \`${id}\`: this is not an entry`, {
-      hint: 'they begin with `ent_`; `sally log` shows them with --json',
+/** The entry that names the policies: of an ended statement its beginning, of a denial its refusal. */
+async function findDecision(client: Client, text: string): Promise<LogEntryView> {
+  const denial = parseId('denial', text);
+  if (denial !== undefined) {
+    const { session } = await attempt(`explain \`${text}\``, () => client.getDenial({ params: { id: denial } }));
+    const found = await findOf(client, session, 'statement.denied', ({ subject }) => subject['denial'] === denial);
+    if (found !== undefined) return found;
+    throw new CliError('not_found', `explain \`${text}\`: its entry isn't in the log yet`, {
+      hint: 'try again in a moment',
     });
-  const at = stamp.split('').reduce((sum, char) => sum * 32 + alphabet.indexOf(char), 0);
-  const since = new Date(Math.max(0, at - 3_600_000)).toISOString();
-  for (const scope of ['mine', 'all'] as const)
-    for (const kind of ['statement.denied', 'statement.begun', 'statement.judged', 'request.filed', undefined]) {
-      let cursor: string | undefined;
-      for (let pages = 0; pages < 25; pages += 1) {
-        const from = cursor;
-        const page: { readonly items: readonly LogEntryView[]; readonly next: string | null } | undefined =
-          await attempt('read the log', () =>
-            client.listLog({ query: { scope, kind, since, order: 'oldest', cursor: from, limit: 200 } }),
-          ).catch((error: unknown) => {
-            // Who may read their own alone is told that it isn't there, as a stranger is.
-            if (scope === 'all' && error instanceof CliError) return undefined;
-            throw error;
-          });
-        const found = page?.items.find((entry) => entry.id === id);
-        if (found !== undefined) return found;
-        // Entries are written soon after they happened: a day later it isn't there.
-        const last = page?.items.at(-1);
-        if (page === undefined || page.next === null || last === undefined || Date.parse(last.at) > at + 86_400_000)
-          break;
-        cursor = page.next;
-      }
-    }
-  throw new CliError('not_found', `explain \`${id}\`: there is no such entry that you may read`);
+  }
+  const entry = await findEntry(client, 'explain', text);
+  const session = parseId('session', entry.subject['session']);
+  if (entry.kind !== 'statement.ended' || session === undefined) return entry;
+  const { statement } = entry.subject;
+  return (
+    (await findOf(client, session, 'statement.begun', ({ subject }) => subject['statement'] === statement)) ?? entry
+  );
+}
+
+async function findOf(
+  client: Client,
+  session: string,
+  kind: string,
+  isIt: (entry: LogEntryView) => boolean,
+): Promise<LogEntryView | undefined> {
+  for (const scope of ['mine', 'all'] as const) {
+    let cursor: string | undefined;
+    do {
+      const at = cursor;
+      const page: { readonly items: readonly LogEntryView[]; readonly next: string | null } = await attempt(
+        'read the log',
+        () => client.listLog({ query: { scope, kind, session, order: 'newest', cursor: at, limit: 200 } }),
+      ).catch((error: unknown) => {
+        // Who may not read everybody's entries has no such entry.
+        if (scope === 'all' && error instanceof CliError && error.code === 'forbidden')
+          return { items: [], next: null };
+        throw error;
+      });
+      const found = page.items.find(isIt);
+      if (found !== undefined) return found;
+      cursor = page.next ?? undefined;
+    } while (cursor !== undefined);
+  }
+  return undefined;
 }
 
 /** What the same policies of the same version answered under that grant; at most a few. */

@@ -75,6 +75,7 @@ const turns: Readonly<Record<string, (mock: MockApi, ...args: string[]) => void 
   outage: (mock, path = '', times = '1') => {
     mock.world.outages.set(path, Number(times));
   },
+  judged: (mock) => mock.addJudged(),
   entries: (mock, count = '1') => mock.addEntries(Number(count)),
   'clock-ahead': (mock, seconds = '0') => {
     mock.world.clockAheadMs = Number(seconds) * 1000;

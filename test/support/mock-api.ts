@@ -87,6 +87,8 @@ export type MockApi = {
   readonly addGrant: (role: string, state: 'approved' | 'active', seconds: number) => GrantView;
   readonly addRequest: (role: string, by: keyof typeof people, reason: string) => RequestView;
   readonly addEntries: (count: number) => Promise<void>;
+  /** What policy was asked about an update of ada's without a where, and the statement that was refused by the answer. */
+  readonly addJudged: () => Promise<void>;
   /** Faults of the mock itself: an answer that isn't of the contract, for example. */
   readonly faults: unknown[];
   /** Hears of every request that comes in. */
@@ -155,7 +157,13 @@ export async function startMockApi(
   let tree: { readonly size: number; readonly root: Hash } = { size: 0, root: emptyRoot };
   let checkpoint = signCheckpoint(tree, signer);
   let appending = Promise.resolve();
-  const record = (kind: EntryKind, actor: Person | 'system', subject: Record<string, string>, summary: string) => {
+  const record = (
+    kind: EntryKind,
+    actor: Person | 'system',
+    subject: Record<string, string>,
+    summary: string,
+    more: { readonly facts?: Record<string, unknown>; readonly content?: Record<string, unknown> } = {},
+  ) => {
     appending = appending.then(async () => {
       const id = nextId('ent') as EntryId;
       const instant = parseInstant(Math.floor(now())) ?? (0 as Instant);
@@ -180,8 +188,8 @@ export async function startMockApi(
         kind,
         actor: actor === 'system' ? actor : ref(actor),
         subject,
-        facts: {},
-        content: { summary },
+        facts: more.facts ?? {},
+        content: { summary, ...more.content },
         transaction: null,
         summary,
       });
@@ -772,6 +780,34 @@ export async function startMockApi(
       const active = activated(grant);
       grants[grants.indexOf(grant)] = active;
       return active;
+    },
+    addJudged: async () => {
+      const grant = 'grt_00000000000000000000000001';
+      const facts = { decision: 'deny', policies: ['ours:update-names-its-rows'], policyVersion: '0123456789abcdef' };
+      const { id, handle } = people.ada;
+      const question = {
+        now: 1_767_787_200_000,
+        principal: { id, handle, name: 'Ada', kind: 'user', state: 'active', groups: ['engineering'] },
+        role: 'orders/fix-orders',
+        grant: { id: grant, principal: id, role: 'orders/fix-orders' },
+        needs: [{ action: 'update', object: { kind: 'table', schema: 'public', name: 'orders' }, columns: ['status'] }],
+        context: { statementClass: 'write', hasWhere: false, statementCount: 1, functions: [] },
+        client: { address: '10.1.2.3', tls: true },
+      };
+      const on = { grant, principal: id, role: 'orders/fix-orders', resource: 'orders' };
+      await record('statement.judged', people.ada, on, 'policy is asked', { facts, content: { question } });
+      const session = 'ses_00000000000000000000000001';
+      const { decision: _, ...answered } = facts;
+      await record(
+        'statement.denied',
+        people.ada,
+        { ...on, session, statement: '1' },
+        'update orders set status = … · denied',
+        {
+          facts: { outcome: 'denied', ...answered },
+          content: { error: 'permission denied' },
+        },
+      );
     },
     addEntries: async (count) => {
       for (let i = 0; i < count; i += 1) void record('log.read', people.ada, {}, `select ${i}`);
