@@ -1,14 +1,18 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import type { HoldId } from '#core/ids.ts';
 import { verifyCopy } from '#log/verify-copy.ts';
 import { transaction } from '#store/database.ts';
 import { active, ask, session } from '#test/support/access.ts';
+import { approvalAsked, digestOf, held, house, proofAsked, run, statement } from '#test/support/holds.ts';
 import { testApp, valueOf, type TestApp, type TestPerson } from '#test/support/app.ts';
 import type { Caller } from './context.ts';
 import { exportLog } from './export-log.ts';
+import { offerProof } from './offer-proof.ts';
 import { proveEntry } from './prove-entry.ts';
 import { readLog } from './read-log.ts';
 import { latestCheckpoint, sequenceLog } from './sequence-log.ts';
+import { shipJournal } from './ship-journal.ts';
 import { writeEntries, writeEntry } from './write-entry.ts';
 
 async function copyOf(app: TestApp, by: TestPerson) {
@@ -173,4 +177,38 @@ test('who may not read all of the log has no copy of it', async (t) => {
     const outcome = await exportLog(app.ctx, await app.caller(await app.person(handle, [group])));
     assert.ok(outcome.kind === 'refused' && outcome.because === 'forbidden');
   }
+});
+
+test('what was held, proven, approved and released is verified in a copy, and acts that others approved', async (t) => {
+  const app = await testApp(t);
+  const policies = proofAsked + approvalAsked('approval by dba over grant for 10m');
+  const { root, ada, bob, session: of, grant } = await house(app, policies);
+  const id = await held(app, of);
+  await app.prove(ada, { purpose: 'do_action', hold: id });
+  await app.prove(bob, { purpose: 'approve_action', hold: id, conditions: { rowsAtMost: 9 } });
+  assert.equal((await run(app, of, id)).kind, 'allow');
+  const event = {
+    kind: 'statement.begun',
+    on: { session: of, grant, principal: ada.principal.id, resource: 'orders', role: 'orders/fix-orders' },
+    statement: 1,
+    protocol: 'simple',
+    text: { text: statement },
+    hold: id,
+    digest: digestOf(statement),
+    policyVersion: 'v',
+    policies: [],
+  } as const;
+  await shipJournal(app.ctx, 'gw_test', [{ number: 1, at: app.clock.now(), event }]);
+  const ruth = await app.person('ruth', ['administrators']);
+  const reset = { purpose: 'reset_authenticators', principal: bob.principal.id, reason: 'lost it' } as const;
+  const asks = await offerProof(app.ctx, await app.caller(root), reset);
+  assert.ok(asks.kind === 'refused' && asks.hold !== undefined);
+  await app.prove(ruth, { purpose: 'approve_act', hold: asks.hold.id as HoldId });
+  await app.prove(root, reset);
+  const added = await app.prove(ada, { purpose: 'add_authenticator' });
+  assert.equal(added.purpose, 'add_authenticator');
+  const report = await (await copyOf(app, root)).verify();
+  assert.deepEqual(report.faults, []);
+  // The configuration, approval, activation, proof, approval with a condition, act approved, act done, a link of one's own.
+  assert.equal(report.checkedProofs, 8);
 });
