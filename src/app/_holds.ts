@@ -1,14 +1,6 @@
 /** Holds as the store has them, what has been obtained for one, and the steps that all of them share. */
 import type { Demand } from '#core/decision.ts';
-import {
-  isLiveHold,
-  unmet,
-  type Approval,
-  type Hold,
-  type HoldRefusal,
-  type HoldState,
-  type Obtained,
-} from '#core/hold.ts';
+import { unmet, type Approval, type Hold, type HoldRefusal, type HoldState, type Obtained } from '#core/hold.ts';
 import type { EntryId, HoldId, PrincipalId } from '#core/ids.ts';
 import { between, type Duration, type Instant } from '#core/instant.ts';
 import { describeCures } from '#policy/cures.ts';
@@ -242,8 +234,6 @@ export async function cureIfMet(
 export function coveredOf(row: HoldRow): ReadonlySet<string> {
   return new Set(row.held.kind === 'statement' ? row.held.covered : []);
 }
-
-export { isLiveHold };
 
 export function holdRefusal(because: HoldRefusal, id: HoldId): Refused {
   const what = `hold \`${id}\``;

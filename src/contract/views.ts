@@ -179,7 +179,6 @@ export const coverView = z
     endedAt: instant.nullable(),
   })
   .meta({ id: 'Cover' });
-export type CoverView = z.infer<typeof coverView>;
 
 export const holdState = z.enum(['waiting', 'cured', 'released', 'denied', 'withdrawn', 'expired', 'ended']);
 const cells = z.array(z.array(z.string().nullable()));
@@ -264,7 +263,6 @@ export const denialView = z
     roles: z.array(roleName).describe('roles that would have given it, the narrowest first'),
   })
   .meta({ id: 'Denial' });
-export type DenialView = z.infer<typeof denialView>;
 
 export const credentialView = z
   .object({
