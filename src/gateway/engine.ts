@@ -132,6 +132,8 @@ export async function startEngine(options: EngineOptions): Promise<Engine> {
         return;
       }
       case 'grant_extended':
+        // A policy may look at when a grant ends: to the judge that is part of the grant.
+        judge.forgetDecisions();
         return supervisor.moveDeadline(change.grant, change.deadline);
       case 'principal_suspended':
         await cut({ principal: change.principal }, 'suspended', change.message);

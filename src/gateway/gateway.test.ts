@@ -131,6 +131,22 @@ test('an extension moves the deadline of a running session, and of the login', a
   });
 });
 
+test('what was decided for a grant is asked again when it is extended: a policy may look at its end', async (t) => {
+  const g = await gatewayFor(t);
+  const login = g.give(supportRead, 60_000);
+  const client = await g.connect(login);
+  const text = 'select count(*) from public.orders';
+  await client.query(text);
+  const before = g.controlPlane.decisions();
+  await client.query(text);
+  assert.equal(g.controlPlane.decisions(), before);
+  g.controlPlane.extend(login.grant, 120_000);
+  await until('it was asked again', async () => {
+    await client.query(text);
+    return g.controlPlane.decisions() > before;
+  });
+});
+
 test('INVARIANT 4: a gateway that has lost the control plane cuts, and opens nothing until it is back', async (t) => {
   const g = await gatewayFor(t, { graceMs: 1000 });
   const login = g.give(supportRead);
