@@ -57,7 +57,8 @@ function reaches({ reach, scope }: CoverRow, of: Covered): boolean {
     case 'grant':
       return true;
     case 'statement':
-      return of.digest !== undefined && scope === of.digest;
+      // INVARIANT 5: by another search path the same text means other tables.
+      return of.digest !== undefined && reachOf(of.digest, of.needs) === scope;
     case 'tables': {
       const given = new Set(scope.split('\n'));
       return tablesOf(of.needs).every((one) => given.has(one));
@@ -67,10 +68,12 @@ function reaches({ reach, scope }: CoverRow, of: Covered): boolean {
   }
 }
 
-/** The actions on their objects, whichever columns. */
+/** The actions on their objects, whichever columns; a name with a line break in it is one line still. */
 const tablesOf = (needs: readonly Need[]): readonly string[] => [
-  ...new Set(needs.map((need) => describeNeed({ ...need, columns: [] }))),
+  ...new Set(needs.map((need) => describeNeed({ ...need, columns: [] }).replaceAll('\n', '\u2028'))),
 ];
+
+const reachOf = (digest: string, needs: readonly Need[]): string => [digest, ...tablesOf(needs).toSorted()].join('\n');
 
 /** Counts one use of each; false when one of them has ended meanwhile, and then nothing is counted. */
 export async function countUses(
@@ -139,7 +142,12 @@ export async function createCovers(
         policy_version: ctx.policy.version,
         kind: cure.kind,
         reach: over,
-        scope: over === 'statement' ? from.hold.digest : over === 'tables' ? tablesOf(from.needs).join('\n') : '',
+        scope:
+          over === 'statement'
+            ? reachOf(from.hold.digest, from.needs)
+            : over === 'tables'
+              ? tablesOf(from.needs).join('\n')
+              : '',
         client_address: from.clientAddress,
         created_at: at(now),
         expires_at: at(expiresAt),

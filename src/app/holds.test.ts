@@ -324,6 +324,24 @@ test('a cover lets through what the policy says, counted, from the same address,
   assert.equal((await run(app, session)).kind, 'curable', 'its time is over');
 });
 
+test('INVARIANT 5: a cover of one statement is for the tables that it meant, whatever the same text means by another path', async (t) => {
+  const app = await testApp(t);
+  const { ada, session } = await house(app, updateAsks('proof over statement for 10m', 'context.proof.covers_action'));
+  const id = await held(app, session);
+  await app.prove(ada, { purpose: 'do_action', hold: id });
+  assert.equal((await run(app, session, id)).kind, 'allow');
+  assert.equal((await run(app, session)).kind, 'allow');
+  const ask = asked(session);
+  const needs = ask.needs.map((need) => ({
+    ...need,
+    object: { ...need.object, schema: 'archive' } as typeof need.object,
+  }));
+  const elsewhere = await decideStatement(app.ctx, { ...ask, needs: [...ask.needs, ...needs] });
+  assert.notEqual(elsewhere.kind, 'allow');
+  const more = [...ask.needs, { ...ask.needs[0], action: 'select' } as (typeof ask.needs)[number]];
+  assert.equal((await decideStatement(app.ctx, { ...ask, needs: more })).kind, 'curable');
+});
+
 test('a changed policy acts on what waits: it is let go, ended, or asked for again', async (t) => {
   const app = await testApp(t);
   const { ada, root, session } = await house(app, proofAsked);
