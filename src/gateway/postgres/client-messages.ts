@@ -429,7 +429,9 @@ export class ClientMessages {
       this.#streamHash = { hash, done: (sha256) => (rest.sha256 = sha256) };
     }
     const raw = prepared.verdict.kind === 'curable' && !isPrefix ? rawOf(message, prepared) : undefined;
-    const portal: Portal = { prepared, parameters, raw, names: link.names.asked, judgedAt: link.judge.decidedAnew() };
+    const { judge, names } = link;
+    const bound = { verdict: prepared.verdict, generation: judge.generation() };
+    const portal: Portal = { prepared, parameters, raw, names: names.asked, judgedAt: judge.decidedAnew(), bound };
     if (prepared.verdict.kind === 'curable' && prepared.verdict.mayRunWhenBound) {
       const verdict = this.#letThrough(
         () => prepared.verdict,
@@ -466,6 +468,8 @@ export class ClientMessages {
     if (portal.judgedAt !== now && !isSamePath(portal.names, link.names.asked))
       return this.#refuse('extended', bindAgain(prepared.verdict), prepared.text, parameters);
     portal.judgedAt = now;
+    if (this.#held === undefined && !this.#isAsBound(portal))
+      return this.#refuse('extended', bindAgain(prepared.verdict), prepared.text, parameters);
     const verdict = this.#letThroughPortal(portal, name, maxRows);
     if (this.#held?.guard === 'failed') {
       // The client has the server's error, and the server skips up to the next Sync.
@@ -523,7 +527,7 @@ export class ClientMessages {
       this.#held = new HeldStatement(this.#link, what, this.#resume);
     }
     if (this.isGivenUp) this.#held.cancel();
-    if (this.#held.guard === 'wanted') this.#startGuarded(this.#held);
+    if (this.#held.guard === 'wanted' && this.#held.outcome === undefined) this.#startGuarded(this.#held);
     const { outcome } = this.#held;
     this.#mayBeGivenUp = outcome === undefined;
     return outcome;
@@ -578,6 +582,18 @@ export class ClientMessages {
     link.exchange.push({ kind: 'sync' });
     this.replacement = encodeSync();
     return replace;
+  }
+
+  /**
+   * INVARIANT 5: what a portal is held for is what it was bound to, which the server has looked up at Bind. A verdict for
+   * other tables of the same names, by another path or definitions, neither lets it through nor is shown for it.
+   */
+  #isAsBound({ bound, names, prepared: { verdict } }: Portal): boolean {
+    if (bound.verdict === verdict || (bound.verdict.kind === 'allow' && verdict.kind === 'allow')) return true;
+    if (bound.verdict.kind === 'curable' && verdict.kind === 'curable')
+      return JSON.stringify(bound.verdict.needs) === JSON.stringify(verdict.needs);
+    const { judge, names: now } = this.#link;
+    return bound.generation === judge.generation() && names === now.asked;
   }
 
   #letThroughPortal(portal: Portal, name: string, maxRows: number): Allowed | Denied | undefined {
@@ -968,7 +984,7 @@ const bindAgain = (verdict: Allowed | Curable): Denied => ({
   policyVersion: verdict.policyVersion,
   policies: verdict.policies,
   sqlState: '42501',
-  message: 'sallyport: the portal was bound under another search path, and before the policy changed',
+  message: 'sallyport: the portal was bound under another search path, or before the policy changed',
   hint: 'Bind it again.',
   isFinal: false,
 });

@@ -34,6 +34,8 @@ export type Portal = {
   readonly names: AskedNames;
   /** What it was judged by: `Judge.decidedAnew`. */
   judgedAt: number;
+  /** The verdict by which it was bound, and the `Judge.generation` that that is from. */
+  readonly bound: { readonly verdict: Allowed | Curable; readonly generation: number };
   /** As they came, when what runs is to be asked for with them; undefined when they are too long for that. */
   readonly raw?: RawParameters | undefined;
   /** What let it through, which is good for all of its one run, and for that alone. */

@@ -52,6 +52,7 @@ export class HeldStatement {
   #estimatedRows: number | undefined;
   #startedAt: Instant;
   #isReleasing = false;
+  #isSampling = false;
   guard: Guard = 'none';
   #withheld: Withheld | undefined;
   #ranRows = 0;
@@ -86,6 +87,13 @@ export class HeldStatement {
 
   /** What has become of it, as far as it holds still. Undefined: it waits. */
   get outcome(): Allowed | Denied | undefined {
+    // The server answers our question first: when that has failed it takes nothing more before its Sync.
+    if (this.#isSampling) return undefined;
+    if (this.#outcome?.kind === 'allow') {
+      // INVARIANT 5: it runs already, and stays when it has; passed on as well it would run twice.
+      if (this.guard === 'running') return undefined;
+      if (this.guard === 'broken') return this.#denied({ message: notRead });
+    }
     if (this.#outcome?.kind !== 'allow' || this.#book === currentBook(this.#link)) return this.#outcome;
     return this.#denied({
       message: 'sallyport: policy or definitions changed while it was let through',
@@ -182,7 +190,7 @@ export class HeldStatement {
     }
     this.guard = 'ran';
     this.#ranRows = ran.rows;
-    if (this.#isOver) return this.#resume();
+    if (this.#isOver && (!ran.isTooMuch || this.#outcome?.kind !== 'allow')) return this.#resume();
     if (ran.isTooMuch)
       return this.#giveUpHold(
         this.#denied({
@@ -203,11 +211,8 @@ export class HeldStatement {
     const { before, of, notes } = await sampleBefore(link, this.#curable.needs, this.#curable.context.functions);
     if (this.#isOver) return;
     const after = of === undefined || tag.startsWith('DELETE') ? [] : await this.#sampleAfter(of.after);
-    if (this.#isOver) return;
-    if (after === undefined)
-      return this.#giveUpHold(
-        this.#denied({ message: 'sallyport: its rows could not be read, and it was taken back' }),
-      );
+    if (this.#isOver) return this.#resume();
+    if (after === undefined) return this.#giveUpHold(this.#denied({ message: notRead }));
     const shown = { before: tag.startsWith('INSERT') ? [] : before, after };
     try {
       await link.holds.report(hold.hold, { rows, tag, columns: of?.columns ?? [], ...shown, notes });
@@ -231,9 +236,11 @@ export class HeldStatement {
     return new Promise((resolve) => {
       const rows: (string | null)[][] = [];
       const done = (ok: boolean) => {
+        this.#isSampling = false;
         if (!ok) this.guard = 'broken';
         resolve(ok ? rows : undefined);
       };
+      this.#isSampling = true;
       this.#link.exchange.push({ kind: 'own', rows, done });
       this.#link.target.write(
         Buffer.concat([
@@ -442,6 +449,7 @@ export class HeldStatement {
   }
 }
 
+const notRead = 'sallyport: its rows could not be read, and it was taken back';
 const runAgain = 'Run it again; it waits anew each time.';
 
 const minutes = (ms: number): string => {
