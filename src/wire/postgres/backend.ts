@@ -200,9 +200,12 @@ export type ErrorFields = {
   readonly position?: number;
 };
 
+/** Others have a word in what we say (who denies, who ends a session), and psql shows it as it comes. */
+const movesTheCursor = /[^\P{Cc}\n\t]|\p{Bidi_Control}/gu;
+
 /** ErrorResponse or NoticeResponse (docs: "Error and Notice Message Fields"). */
 function encodeFields(type: 'E' | 'N', fields: ErrorFields): Buffer {
-  const clean = (text: string) => text.replaceAll('\0', '');
+  const clean = (text: string) => text.replaceAll('\0', '').replace(movesTheCursor, '\ufffd');
   const writer = new MessageWriter().begin(type);
   const field = (code: string, value: string) => writer.uint8(code.charCodeAt(0)).cstring(clean(value));
   field('S', fields.severity);

@@ -61,6 +61,17 @@ test('bind: values, and as many of them as a prefix has', () => {
   );
 });
 
+test('what somebody has written reaches a terminal as text: line breaks stay, and nothing that moves the cursor', () => {
+  const message = 'sallyport: denied by bob: \u001b[2K\rUPDATE 1\u009b1A\u202e\n\tsee the runbook, naïve ☃';
+  const shown = 'sallyport: denied by bob: \ufffd[2K\ufffdUPDATE 1\ufffd1A\ufffd\n\tsee the runbook, naïve ☃';
+  for (const encode of [backend.encodeErrorResponse, backend.encodeNoticeResponse]) {
+    const fields = backend.decodeErrorFields(
+      body(encode({ severity: 'ERROR', sqlState: '42501', message, hint: message, detail: message })),
+    );
+    assert.deepEqual([fields.get('M'), fields.get('H'), fields.get('D')], [shown, shown, shown]);
+  }
+});
+
 test('rows, tags, errors and row descriptions', () => {
   const values = ['a', null, 'ü'];
   assert.deepEqual(
