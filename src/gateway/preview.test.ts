@@ -272,3 +272,25 @@ test('policy that asks for the planner’s estimate gets it, also for bound para
     plane.wantsEstimate = false;
   }
 });
+
+test('INVARIANT 7: a preview shows no rows to whom policy would not let read them, whatever the target’s privileges', async () => {
+  const cures = plane.cures;
+  plane.cures = (ask) => (ask.needs.every(({ action }) => action === 'select') ? [{ kind: 'proof' }] : cures(ask));
+  plane.policyVersion += '+';
+  plane.change({ kind: 'policy_changed', policyVersion: plane.policyVersion });
+  try {
+    const client = await g.connect(login);
+    const held = nextHold();
+    const done = client.query(`update drafts set seen = false where id = 71`);
+    const hold = await held;
+    const preview = await previewOf(hold);
+    assert.deepEqual([preview.rows, preview.before, preview.after, preview.columns], [1, [], [], []]);
+    assert.match(preview.notes?.join() ?? '', /no rows are shown/);
+    plane.settle(hold.id, { state: 'denied' });
+    await assert.rejects(done, { code: '42501' });
+  } finally {
+    plane.cures = cures;
+    plane.policyVersion += '+';
+    plane.change({ kind: 'policy_changed', policyVersion: plane.policyVersion });
+  }
+});

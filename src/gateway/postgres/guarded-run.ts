@@ -14,7 +14,7 @@
 import type { PgAction, StatementAnalysis } from '#sql/needs.ts';
 import type { HoldPreview } from '../control-plane.ts';
 import type { Run } from './exchange.ts';
-import type { Link } from './link.ts';
+import { currentBook, hasOwnDefinitions, type Link } from './link.ts';
 
 export type Ran =
   | { readonly kind: 'ran'; readonly tag: string; readonly rows: number; readonly isTooMuch: boolean }
@@ -111,6 +111,15 @@ export async function sampleBefore(
       return { before: [], of: undefined, notes };
     }
     const list = columns.map((column) => `${quote(column)}::pg_catalog.text`).join(', ');
+    // INVARIANT 7: the target's privileges are as wide as the role; what policy lets be read may be less.
+    const { asked } = link.names;
+    const text = `select ${columns.map(quote).join(', ')} from ${table}`;
+    const book = hasOwnDefinitions(asked) ? currentBook(link) : undefined;
+    const read = await link.judge.judge({ session: link.session, names: asked, book, text, prepared: () => [] });
+    if (read.kind !== 'allow') {
+      notes.push('no rows are shown: policy does not let all of the table be read');
+      return { before: [], of: undefined, notes };
+    }
     const before = await link.side.ask(
       `select ${list} from ${table} where xmax = (select backend_xid from pg_catalog.pg_stat_activity where pid = ${link.backend}) limit ${sampleRows}`,
       { withinMs },
