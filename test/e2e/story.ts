@@ -4,96 +4,31 @@
  * what was seen; `--screenshots DIR` keeps pictures of the console, `--transcript FILE` the commands and their output.
  */
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
-import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { execFileSync, spawn } from 'node:child_process';
+import { cpSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { parseArgs } from 'node:util';
 import pg from 'pg';
-import { ensureConsole } from '../../tools/build-console.ts';
-import { openHouse, sallyProgram, type House } from './_house.ts';
-import { launchBrowser, openPerson, type Person, type Ran } from './_person.ts';
-
-const { values: options } = parseArgs({
-  options: { screenshots: { type: 'string' }, transcript: { type: 'string' }, keep: { type: 'boolean' } },
-});
-
-const transcript: string[] = [];
-let passed = 0;
-let current = '';
-
-function seen(step: string, what: string): void {
-  passed += 1;
-  console.log(`✔ ${step.padEnd(4)} ${what}`);
-}
-
-/** Light pictures go into the folder, dark ones into `dark` below it: one is shown, both are looked at. */
-async function picture(person: Person, name: string): Promise<void> {
-  if (options.screenshots === undefined) return;
-  const dark = join(options.screenshots, 'dark');
-  mkdirSync(dark, { recursive: true });
-  for (const [scheme, folder] of [
-    ['light', options.screenshots],
-    ['dark', dark],
-  ] as const) {
-    await person.page.emulateMedia({ colorScheme: scheme, reducedMotion: 'reduce' });
-    // What fades in has faded in.
-    await person.page.waitForTimeout(500);
-    await person.page.screenshot({ path: join(folder, `${name}.png`) });
-  }
-  await person.page.emulateMedia({ colorScheme: null, reducedMotion: null });
-}
-
-/** Runs a command that must succeed; it and its output go into the transcript. */
-async function ok(person: Person, ...args: readonly string[]): Promise<Ran> {
-  const ran = await person.sally(...args);
-  note(person, args, ran);
-  assert.equal(ran.code, 0, `sally ${args.join(' ')}: exit ${ran.code}\n${ran.out}${ran.err}`);
-  return ran;
-}
-
-/** What a person would read; documents for programs are left out, long outputs are shortened. */
-function note(person: Person, args: readonly string[], ran: Ran): void {
-  // Once is enough to see how it looks.
-  if (args.includes('--json') || (current === '8' && args[0] === 'activate')) return;
-  if (args[0] === 'login' && person.name !== 'ada') return;
-  const quoted = args
-    .map((arg) => (/^[\w./:=@%+,-]+$/.test(arg) ? arg : `'${arg.replaceAll("'", `'\\''`)}'`))
-    .join(' ');
-  const lines = ran.shown.trimEnd().split('\n');
-  const shown = lines.length > 24 ? [...lines.slice(0, 20), `… ${lines.length - 20} more lines`] : lines;
-  transcript.push(`${person.name}$ sally ${quoted}\n${shown.join('\n')}`.trimEnd());
-}
-
-async function until<T>(
-  what: string,
-  look: () => Promise<T | undefined> | T | undefined,
-  withinMs = 15_000,
-): Promise<T> {
-  const started = performance.now();
-  for (;;) {
-    const found = await look();
-    if (found !== undefined) return found;
-    if (performance.now() - started > withinMs) throw new Error(`waited ${withinMs} ms for: ${what}`);
-    await sleep(50);
-  }
-}
-
-/** A look at the target past the gateway, as its superuser over the socket, who sees what runs. */
-async function onTarget<T extends pg.QueryResultRow>(
-  house: House,
-  query: string,
-  values: unknown[] = [],
-): Promise<T[]> {
-  const { socketDir, port, database } = house.ready().sample;
-  const client = new pg.Client({ host: socketDir, port, database, user: 'sallyport' });
-  await client.connect();
-  try {
-    return (await client.query<T>(query, values)).rows;
-  } finally {
-    await client.end();
-  }
-}
+import { sallyProgram, type House } from './_house.ts';
+import { openPerson, type Person, type Ran } from './_person.ts';
+import {
+  activate as activateWithPasskey,
+  apply,
+  approve,
+  chapter,
+  enrolAdministrator,
+  firstLine,
+  invite,
+  line,
+  login,
+  makePasskey,
+  onTarget,
+  picture,
+  succeed,
+  transcriptFile,
+  typed,
+  until,
+} from './_story.ts';
 
 const logins = (house: House) =>
   onTarget<{ rolname: string; rolvaliduntil: Date | null }>(
@@ -106,19 +41,24 @@ const backends = (house: House) =>
     `select usename, query, state from pg_stat_activity where starts_with(usename, 'sally_l_')`,
   );
 
-/** The text of a page's element, for what was seen. */
-const line = (text: string): string => text.replace(/\s+/g, ' ').trim();
 const saidBy = (ran: Ran): string => /^sally: .*$/m.exec(ran.err)?.[0] ?? firstLine(ran.err);
-const firstLine = (text: string): string =>
-  text
-    .split('\n')
-    .find((part) => part.trim() !== '')
-    ?.trim() ?? '';
+await chapter(transcriptFile, async (story) => {
+  const { house, browser, seen } = story;
+  let current = '';
 
-const house = openHouse();
-const browser = await launchBrowser();
-try {
-  await ensureConsole(() => console.log('building the web console …'));
+  /** What a person would read; documents for programs are left out. */
+  const note = (person: Person, args: readonly string[], ran: Ran): void => {
+    // Once is enough to see how it looks.
+    if (args.includes('--json') || (current === '8' && args[0] === 'activate')) return;
+    if (args[0] === 'login' && person.name !== 'ada') return;
+    story.tell(typed(person, args, ran.shown));
+  };
+  /** Runs a command that must succeed; it and its output go into the transcript. */
+  const ok = async (person: Person, ...args: readonly string[]): Promise<Ran> => {
+    const ran = await succeed(person, ...args);
+    note(person, args, ran);
+    return ran;
+  };
 
   // --- 1. it starts, and starts again
   current = '1';
@@ -134,7 +74,7 @@ try {
     `select (select count(*) from customers) + (select count(*) from orders) + (select count(*) from order_items) + (select count(*) from payments) + (select count(*) from products) as n`,
   );
   seen('1', `the sample holds ${rows?.n} rows`);
-  const second = await runAlone([
+  const second = await runAlone(house, [
     'up',
     '--data',
     join(house.folder, 'data'),
@@ -146,7 +86,7 @@ try {
   assert.notEqual(second.code, 0);
   assert.match(second.err, /in use by process \d+/);
   seen('1', `a second process on the same data is refused: ${saidBy(second)}`);
-  const taken = await runAlone([
+  const taken = await runAlone(house, [
     'up',
     '--data',
     join(house.folder, 'other'),
@@ -162,39 +102,18 @@ try {
   // --- 2. the administrator, ada and bob
   current = '2';
   const url = ready.console.url;
-  const admin = await openPerson(browser, 'root', house.folder, url);
+  const admin = await enrolAdministrator(story);
   const ada = await openPerson(browser, 'ada', house.folder, url);
   const bob = await openPerson(browser, 'bob', house.folder, url, { phone: true });
-  await admin.page.goto(ready.enrolmentLink.url);
-  await admin.page.getByLabel('Handle').fill('root');
-  await admin.page.getByLabel('Your name').fill('Grace Hopper');
-  await picture(admin, '01-the-first-administrator');
-  await admin.page.getByRole('button', { name: 'Make a passkey' }).click();
-  await admin.page.getByRole('heading', { name: 'Home', level: 1 }).waitFor();
   seen('2', 'the first administrator enrolled a passkey by the one-time link and sees the console');
-  const invite = async (handle: string, name: string, groups: string): Promise<string> => {
-    await admin.page.goto('/people');
-    await admin.page.getByRole('button', { name: 'Invite somebody' }).click();
-    await admin.page.getByLabel('Handle').fill(handle);
-    await admin.page.getByLabel('Name', { exact: true }).fill(name);
-    await admin.page.getByLabel('Groups').fill(groups);
-    await admin.page.getByRole('button', { name: 'Review' }).click();
-    await admin.page.getByText('You sign exactly this with your passkey').waitFor();
-    await picture(admin, '02-an-invitation-is-signed');
-    await admin.page.getByRole('button', { name: 'Sign with passkey' }).click();
-    const shown = admin.page.getByLabel('one-time link', { exact: true });
-    await shown.waitFor();
-    return /http\S+#\S+/.exec((await shown.textContent()) ?? '')?.[0] ?? '';
-  };
   for (const [person, name, groups] of [
     [ada, 'Ada Lovelace', 'engineering'],
     [bob, 'Bob Example', 'dba'],
   ] as const) {
-    const link = await invite(person.name, name, groups);
+    const link = await invite(admin, person.name, name, groups);
     await person.page.goto(link);
     await person.page.getByRole('heading', { name: `Welcome, ${name}` }).waitFor();
-    await person.page.getByRole('button', { name: 'Make a passkey' }).click();
-    await person.page.getByRole('heading', { name: 'Home', level: 1 }).waitFor();
+    await makePasskey(person);
     await person.page.goto('/sign-in');
     await person.page.goto(link);
     await person.page.getByRole('heading', { name: 'This link does not work' }).waitFor();
@@ -206,29 +125,6 @@ try {
   }
 
   // --- 4a. signing in at the command line (the administrator needs it for step 3)
-  const login = async (person: Person): Promise<string> => {
-    const running = person.start('login');
-    running.child.stdin?.end();
-    const address = await person.openedPage();
-    assert.match(address, /code_challenge=.*dpop_jkt=|dpop_jkt=.*code_challenge=/);
-    await person.page.goto(address);
-    await person.page.getByRole('button', { name: 'Sign in the CLI' }).click();
-    const again = person.page
-      .getByRole('dialog', { name: 'Is it still you?' })
-      .getByRole('button', { name: 'Sign in again' });
-    const finished = await Promise.race([
-      running.ended,
-      again.waitFor().then(
-        () => undefined,
-        () => undefined,
-      ),
-    ]);
-    if (finished === undefined) await again.click();
-    const ran = await running.ended;
-    note(person, ['login'], ran);
-    assert.equal(ran.code, 0, ran.err);
-    return line(ran.out + ran.err);
-  };
   await login(admin);
 
   // --- 3. configuration
@@ -246,16 +142,11 @@ try {
   seen('3', `sally validate names ${places} faults by file, line and column: ${firstLine(faults.out + faults.err)}`);
   writeFileSync(file, good.replace('max: 4h', 'max: 3h'));
   await ok(admin, 'validate', '-f', file);
-  const applying = admin.start('apply', '-f', file, '--yes');
-  applying.child.stdin?.end();
-  await admin.page.goto(await admin.openedPage());
+  const plan = await apply(admin, file);
   await admin.page.getByRole('list', { name: 'Changed' }).waitFor();
   await picture(admin, '03-a-plan');
-  await admin.page.getByRole('button', { name: 'Apply', exact: true }).click();
-  await admin.page.getByRole('button', { name: 'Sign with passkey' }).click();
-  const applied = await applying.ended;
+  const applied = await plan.sign();
   note(admin, ['apply', '-f', 'access/sallyport.yaml'], applied);
-  assert.equal(applied.code, 0, applied.out + applied.err);
   assert.match(applied.out + applied.err, /4h.*3h/s);
   seen(
     '3',
@@ -266,7 +157,7 @@ try {
 
   // --- 4. ada signs in and asks
   current = '4';
-  await login(ada);
+  note(ada, ['login'], await login(ada));
   const who = await ok(ada, 'whoami', '--json');
   assert.equal((JSON.parse(who.out) as { principal: { handle: string } }).principal.handle, 'ada');
   seen(
@@ -326,21 +217,9 @@ try {
   const early = await ada.sally('connect', 'orders', '--', 'true');
   assert.notEqual(early.code, 0);
   seen('6', `no session before activation: ${firstLine(early.err)}`);
-  const activate = async (person: Person, ...what: string[]): Promise<Ran> => {
-    const running = person.start('activate', ...what);
-    running.child.stdin?.end();
-    await person.page.goto(await person.openedPage());
-    const sign = person.page.getByRole('button', { name: 'Sign with passkey' });
-    const open = person.page.getByRole('button', { name: 'Activate', exact: true });
-    await sign.or(open).first().waitFor();
-    if (await open.isVisible()) await open.click();
-    await sign.click();
-    const ran = await running.ended;
-    note(person, ['activate', ...what], ran);
-    assert.equal(ran.code, 0, ran.err);
-    return ran;
-  };
-  await activate(ada);
+  const activate = async (...what: string[]): Promise<void> =>
+    note(ada, ['activate', ...what], await activateWithPasskey(ada, ...what));
+  await activate();
   await ada.page.getByText(/left/).first().waitFor();
   await picture(ada, '05-a-grant');
   const psql = (...commands: readonly string[]) => [
@@ -548,14 +427,11 @@ try {
   const give = async (role: string, duration: string, reason: string): Promise<string> => {
     const filed = await ok(ada, 'request', role, '--for', duration, '--reason', reason, '--json');
     const { id } = JSON.parse(filed.out) as { id: string };
-    await bob.page.goto(`/requests/${id}`);
-    await bob.page.getByRole('button', { name: 'Approve', exact: true }).click();
-    await bob.page.getByRole('button', { name: 'Sign with passkey' }).click();
-    await bob.page.getByText('Approved by bob').waitFor();
+    await approve(bob, id);
     const grant = await until('the grant', async () =>
       (await grantsOf(ada)).find((g) => g.role === role && g.state === 'approved'),
     );
-    await activate(ada, grant.id);
+    await activate(grant.id);
     return grant.id;
   };
   const running = (grant: string) => {
@@ -659,8 +535,8 @@ try {
 
   // --- 9. the whole story, verified
   current = '9';
-  const story = await ok(admin, 'log', '--all', '--limit', '1000', '--json');
-  const kinds = (JSON.parse(story.out) as { items: { kind: string }[] }).items.map((entry) => entry.kind);
+  const whole = await ok(admin, 'log', '--all', '--limit', '1000', '--json');
+  const kinds = (JSON.parse(whole.out) as { items: { kind: string }[] }).items.map((entry) => entry.kind);
   const order = [
     'system.started',
     'authenticator.enrolled',
@@ -718,38 +594,10 @@ try {
   await picture(ada, '07-home');
   for (const person of [admin, ada, bob])
     assert.deepEqual(person.complaints, [], `${person.name}’s pages kept their policy`);
-
-  const code = await house.stop();
-  assert.equal(code, 0, house.output().slice(-2000));
-  seen('9', 'SIGTERM stops it gently');
-  if (options.transcript !== undefined) {
-    const { console: ui, postgres } = house.ready();
-    const text = transcript
-      .join('\n\n')
-      .replaceAll(new RegExp(`${house.folder}/(?:root|ada|bob)/`, 'g'), '')
-      .replaceAll(`${house.folder}/`, '')
-      .replaceAll(/sslrootcert=\S+?\.pem/g, 'sslrootcert=…/gateway.pem')
-      .replaceAll(/(authorize\?)\S+/g, '$1…')
-      .replaceAll(ui.url, 'http://localhost:7700')
-      .replaceAll(`localhost:${postgres.port}`, 'localhost:7701');
-    writeFileSync(options.transcript, `${text}\n`);
-  }
-  console.log(`${passed} passed, 0 failed`);
-} catch (error) {
-  console.error(`✖ ${current}   ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`);
-  console.error(house.output().slice(-3000));
-  console.log(`${passed} passed, 1 failed`);
-  process.exitCode = 1;
-} finally {
-  await browser.close();
-  await house.stop();
-  if (options.keep === true) console.log(`kept: ${house.folder}`);
-  else if (existsSync(house.folder)) rmSync(house.folder, { recursive: true, force: true });
-}
+});
 
 /** `sally` on its own, without a person. */
-async function runAlone(args: readonly string[]): Promise<Ran> {
-  const { spawn } = await import('node:child_process');
+async function runAlone(house: House, args: readonly string[]): Promise<Ran> {
   const child = spawn(sallyProgram, args, {
     cwd: house.folder,
     env: { ...process.env, NO_COLOR: '1' },
@@ -762,3 +610,5 @@ async function runAlone(args: readonly string[]): Promise<Ran> {
   const code = await new Promise<number | null>((resolve) => child.once('close', resolve));
   return { code, out, err, shown: out + err };
 }
+
+if (process.exitCode === undefined) await import('./second-door.ts');
