@@ -14,6 +14,11 @@ test('the README has places for the transcript and the screenshots, and what is 
   assert.equal(withStory(twice, '$ sally ls\n', ['01-home.png', '02-the-inbox.png']), once);
 });
 
+test('the second chapter has places of its own', () => {
+  const both = withStory(withStory(readme, '$ one\n', ['01-home.png']), '$ two\n', ['21-held.png'], 'second-door-');
+  assert.match(both, /\$ one\n[\s\S]*01-home\.png[\s\S]*\$ two\n[\s\S]*21-held\.png/);
+});
+
 test('a README without a place is refused', () => {
   assert.throws(() => withStory('# Sallyport', '', []), /no place marked/);
 });

@@ -1,7 +1,7 @@
 /**
  * Runs the story and puts what was seen into the README: its transcript between `<!-- transcript -->` and `<!-- end -->`,
- * its screenshots as docs/images/*.png between `<!-- screenshots -->` and `<!-- end -->`. The rest of the README is
- * written by hand.
+ * its screenshots as docs/images/*.png between `<!-- screenshots -->` and `<!-- end -->`; those of the second chapter, whose
+ * pictures are numbered from 21, between marks that begin with `second-door-`. The rest of the README is written by hand.
  *
  *   node tools/make-readme.ts
  *
@@ -14,12 +14,17 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 
-/** The README with a transcript and the pictures of these names. */
-export function withStory(readme: string, transcript: string, pictures: readonly string[]): string {
+/** The README with a transcript and the pictures of these names, in the places of that chapter. */
+export function withStory(
+  readme: string,
+  transcript: string,
+  pictures: readonly string[],
+  chapter: '' | 'second-door-' = '',
+): string {
   const fence = '```';
   return [
-    ['transcript', transcript.trim() === '' ? '' : `${fence}text\n${transcript.trimEnd()}\n${fence}\n`],
-    ['screenshots', pictures.map((picture) => `${imageOf(picture)}\n`).join('')],
+    [`${chapter}transcript`, transcript.trim() === '' ? '' : `${fence}text\n${transcript.trimEnd()}\n${fence}\n`],
+    [`${chapter}screenshots`, pictures.map((picture) => `${imageOf(picture)}\n`).join('')],
   ].reduce((text, [mark, content]) => {
     const block = new RegExp(`(<!-- ${mark} -->\n)[\\s\\S]*?(<!-- end -->)`);
     if (!block.test(text)) throw new Error(`make the readme: it has no place marked \`<!-- ${mark} -->\``);
@@ -74,13 +79,23 @@ if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
     for (const name of pictures) cpSync(join(screenshots, name), join(images, name));
     const readme = join(root, 'README.md');
     // Each person of the story has a home below a folder of the run's own; ports differ from run to run.
-    const text = clean(readFileSync(transcript, 'utf8'), [
-      [/\/[^\s:]*\/sally-story-\w+\/(?:ada|bob|root)\b/g, '~'],
-      [/\/[^\s:]*\/sally-story-\w+\//g, ''],
-      [new RegExp(`${RegExp.escape(root)}\\b`, 'g'), '~/sallyport'],
-      [/http:\/\/localhost:\d+/g, 'http://localhost:7700'],
-    ]);
-    writeFileSync(readme, withStory(readFileSync(readme, 'utf8'), text, pictures));
+    const shown = (file: string) =>
+      clean(readFileSync(file, 'utf8'), [
+        [/\/[^\s:]*\/sally-story-\w+\/(?:ada|bob|carol|root)\b/g, '~'],
+        [/\/[^\s:]*\/sally-story-\w+\//g, ''],
+        [new RegExp(`${RegExp.escape(root)}\\b`, 'g'), '~/sallyport'],
+        [/http:\/\/localhost:\d+/g, 'http://localhost:7700'],
+      ]);
+    const isSecond = (name: string) => name.startsWith('2');
+    const first = withStory(
+      readFileSync(readme, 'utf8'),
+      shown(transcript),
+      pictures.filter((name) => !isSecond(name)),
+    );
+    writeFileSync(
+      readme,
+      withStory(first, shown(`${transcript}.second-door`), pictures.filter(isSecond), 'second-door-'),
+    );
     console.log(`wrote README.md and ${pictures.length} pictures to docs/images`);
   } finally {
     rmSync(folder, { recursive: true, force: true });
