@@ -8,7 +8,12 @@ export type ShownPermission = {
 
 export function shownPermissions(permissions: PostgresPermissions): readonly ShownPermission[] {
   const columns = (given: Columns): readonly string[] | null => (given === 'all' ? null : given);
+  const { setRole } = permissions;
   return [
+    // First, since it is more than all that follows.
+    ...(setRole === undefined
+      ? []
+      : [{ object: `acts as ${setRole}`, actions: [{ action: 'may change and drop its tables', columns: null }] }]),
     ...permissions.tables.map((table) => ({
       object: `${table.schema}.${table.name}`,
       actions: [

@@ -32,6 +32,8 @@ export type PostgresPermissions = {
   readonly tables: readonly TablePermission[];
   readonly functions: readonly FunctionPermission[];
   readonly channels?: readonly ChannelPermission[];
+  /** The database role of the target that sessions run as, so that they may change and drop what it owns. */
+  readonly setRole?: string;
 };
 
 export type Role = {
@@ -51,8 +53,10 @@ export type Role = {
 };
 
 /** It changes nothing: its sessions are read-only on the target, and stay so. */
-export const isReadOnly = ({ permissions: { functions, tables } }: Role): boolean =>
-  functions.length === 0 && tables.every((t) => !t.insert && !t.update && !t.delete && !t.truncate);
+export const isReadOnly = ({ permissions: { functions, tables, setRole } }: Role): boolean =>
+  setRole === undefined &&
+  functions.length === 0 &&
+  tables.every((t) => !t.insert && !t.update && !t.delete && !t.truncate);
 
 /** Where a secret is read from at the moment of use; the value itself is never part of a configuration. */
 export type SecretReference = { readonly file: string } | { readonly env: string };

@@ -490,7 +490,10 @@ const untilAborted = (work: Promise<void>, signal: AbortSignal): Promise<void> =
 
 /** Of what is judged and given by statement nothing: that follows by itself. */
 const isStricter = (now: Role, before: Role): boolean =>
-  now.statementTimeout < before.statementTimeout || (isReadOnly(now) && !isReadOnly(before));
+  now.statementTimeout < before.statementTimeout ||
+  (isReadOnly(now) && !isReadOnly(before)) ||
+  // PostgreSQL doesn't look again at who is one already.
+  (before.permissions.setRole !== undefined && now.permissions.setRole !== before.permissions.setRole);
 
 /** INVARIANT 10: an engine never sees what administers a target. */
 function routeOf({ admin: _, ...route }: TargetAccess): TargetRoute {

@@ -31,6 +31,7 @@ function canonicalRole(role: Role) {
       functions: byName(role.permissions.functions, (name) => JSON.stringify([name.schema, name.name])),
       channels:
         role.permissions.channels && byName(role.permissions.channels, ({ channel }) => JSON.stringify(channel)),
+      setRole: role.permissions.setRole,
     },
   };
 }

@@ -198,6 +198,11 @@ for (const [name, text, expected] of [
   ['no approval', minimal.replace('        approve: { groups: [dba] }\n', ''), 'role `read` needs `approve`'],
   ['more approvers than a meeting', with_('approve', 'approve: { groups: [dba], count: 6 }'), 'from 1 to 5'],
   ['a role that gives nothing', minimal.replace(/ +tables.*\n/, ''), 'role `read` gives nothing'],
+  ['a predefined role to run as', with_('max', 'max: 1h\n        set-role: pg_read_all_data'), 'is a predefined role'],
+  ['a role of ours to run as', with_('max', 'max: 1h\n        set-role: sally_r_x'), 'is a name that Sallyport makes'],
+  ['no role to run as', with_('max', "max: 1h\n        set-role: 'none'"), 'is not the name of a database role'],
+  ['a long role to run as', with_('max', `max: 1h\n        set-role: ${'ä'.repeat(32)}`), 'too long for PostgreSQL'],
+  ['several roles to run as', with_('max', 'max: 1h\n        set-role: [a, b]'), '`set-role` must be text'],
   ['a group twice', with_('request', 'request: [a1, a1]'), '`a1` is there twice'],
   [
     'plain text to a distant server',
@@ -373,6 +378,7 @@ test('the canonical form does not depend on order, and on everything else', () =
       roles: resource.roles.toReversed().map((role) => ({
         ...role,
         permissions: {
+          ...role.permissions,
           functions: role.permissions.functions.toReversed(),
           ...(role.permissions.channels && { channels: role.permissions.channels.toReversed() }),
           tables: role.permissions.tables.toReversed().map((table) => ({
@@ -430,6 +436,26 @@ test('a plan says what is added, changed and removed', () => {
       ],
     },
   ]);
+});
+
+test('whom sessions run as is read, counts, and is said in the plan', () => {
+  const read = (text: string) => {
+    const outcome = parse(text);
+    assert.ok(outcome.kind === 'ok', JSON.stringify(outcome));
+    return outcome.configuration;
+  };
+  const none = read(minimal);
+  const one = read(with_('max', 'max: 1h\n        set-role: orders_owner'));
+  assert.equal(one.resources[0]?.roles[0]?.permissions.setRole, 'orders_owner');
+  assert.notEqual(canonicalConfiguration(none), canonicalConfiguration(one));
+  assert.deepEqual(
+    planChanges(none, one).changed.map(({ details }) => details),
+    [['+ acts as orders_owner: may change and drop its tables']],
+  );
+  assert.deepEqual(
+    planChanges(one, none).changed.map(({ details }) => details),
+    [['- acts as orders_owner: may change and drop its tables']],
+  );
 });
 
 test('how a target is reached and authenticated is read, and said in the plan', () => {

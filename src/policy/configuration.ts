@@ -410,7 +410,18 @@ function readRole(yaml: YamlReader, resource: ResourceName, key: string, keyNode
   const fields = yaml.record(
     node,
     `role \`${key}\``,
-    ['description', 'max', 'request', 'approve', 'statement-timeout', 'connections', 'tables', 'functions', 'channels'],
+    [
+      'description',
+      'max',
+      'request',
+      'approve',
+      'statement-timeout',
+      'connections',
+      'tables',
+      'functions',
+      'channels',
+      'set-role',
+    ],
     ['max', 'request', 'approve'],
   );
   if (fields === undefined) return undefined;
@@ -430,8 +441,9 @@ function readRole(yaml: YamlReader, resource: ResourceName, key: string, keyNode
   const tables = readTables(yaml, fields.tables);
   const functions = readFunctions(yaml, fields.functions);
   const channels = fields.channels === undefined ? undefined : readChannels(yaml, fields.channels);
-  if (fields.tables === undefined && fields.functions === undefined && fields.channels === undefined)
-    yaml.fault(keyNode, `role \`${key}\` gives nothing`, 'name `tables`, `functions` or `channels`');
+  const setRole = readSetRole(yaml, fields['set-role']);
+  if ([fields.tables, fields.functions, fields.channels, fields['set-role']].every((given) => given === undefined))
+    yaml.fault(keyNode, `role \`${key}\` gives nothing`, 'name `tables`, `functions`, `channels` or `set-role`');
   const description = fields.description === undefined ? '' : yaml.text(fields.description, '`description`');
   if (name === undefined || maxDuration === undefined || statementTimeout === undefined) return undefined;
   if (maxConnections === undefined || requesters === undefined || approvers === undefined) return undefined;
@@ -442,12 +454,31 @@ function readRole(yaml: YamlReader, resource: ResourceName, key: string, keyNode
     resource,
     description,
     maxDuration,
-    permissions: { tables, functions, ...present({ channels }) },
+    permissions: { tables, functions, ...present({ channels, setRole }) },
     statementTimeout,
     maxConnections,
     requesters: { groups: requesters },
     approvers: { groups: approvers, count },
   };
+}
+
+/** What the role is allowed to be on the target is looked at there, since it can change there. */
+function readSetRole(yaml: YamlReader, node: Node | undefined): string | undefined {
+  const name = yaml.text(node, '`set-role`');
+  if (name === undefined) return undefined;
+  if (new TextEncoder().encode(name).length > 63) return yaml.fault(node, `\`${name}\` is too long for PostgreSQL`);
+  if (/[\p{Cc}\p{Cf}]/u.test(name)) return yaml.fault(node, '`set-role` has characters that can not be seen');
+  if (['none', 'public'].includes(name))
+    return yaml.fault(node, `\`${name}\` is not the name of a database role`, 'PostgreSQL means something else by it');
+  if (name.startsWith('pg_'))
+    return yaml.fault(
+      node,
+      `\`${name}\` is a predefined role`,
+      'name a role of your own that owns what is to be changed',
+    );
+  if (name.startsWith('sally_'))
+    return yaml.fault(node, `\`${name}\` is a name that Sallyport makes`, 'name the role that owns the tables');
+  return name;
 }
 
 function readDuration(yaml: YamlReader, node: Node | undefined, what: string, longest: Duration): Duration | undefined {

@@ -127,6 +127,8 @@ function roleLines(role: Role): readonly string[] {
     `approved by: ${role.approvers.count} of ${role.approvers.groups.toSorted().join(', ')}`,
   ];
   if (role.description !== '') lines.push(`description: ${role.description}`);
+  const { setRole } = role.permissions;
+  if (setRole !== undefined) lines.push(`acts as ${setRole}: may change and drop its tables`);
   for (const table of role.permissions.tables) {
     const name = formatObjectName(table);
     for (const action of ['select', 'insert', 'update'] as const) {

@@ -2,11 +2,13 @@
  * A declared role made true on its target: a `nologin` database role that holds exactly its privileges. "Exactly" is a
  * convergence: what is declared and not there is granted, what is there and not declared is revoked, on tables, columns,
  * sequences, functions, schemas and memberships.
+ *
+ * With `set-role` it is a member of the one database role that sessions then run as. What that may be is looked at each time.
  */
 import type { RoleName } from '#core/ids.ts';
 import type { Columns, Role } from '#core/role.ts';
 import { quoteIdentifier, quoteLiteral, sqlStateOf, type Admin } from './admin.ts';
-import { anyLoginPrefix } from './names.ts';
+import { anyLoginPrefix, anyRolePrefix } from './names.ts';
 import { TargetFault } from './target-address.ts';
 
 /** One privilege, in one spelling: `privilege|kind|object|column`. */
@@ -24,11 +26,16 @@ export type Converged = {
   readonly lacking: readonly string[];
 };
 
-/** @param name from `databaseRoleName` */
+/**
+ * Throws `role_refused` when sessions of the role may not run as what it names; the membership is taken back then.
+ *
+ * @param name from `databaseRoleName`
+ */
 export async function convergeRole(admin: Admin, name: string, role: Role): Promise<Converged> {
   const quoted = quoteIdentifier(name);
   await createWhenMissing(admin, name, role.name);
-  return admin.transaction(async (query) => {
+  const { setRole } = role.permissions;
+  const { refused, lacking } = await admin.transaction(async (query) => {
     // Two gateways at once: what one grants the other would take for granted already, or grant as well.
     await query('select pg_advisory_xact_lock(hashtextextended($1, 0))', [name]);
     const lacking: string[] = [];
@@ -38,12 +45,20 @@ export async function convergeRole(admin: Admin, name: string, role: Role): Prom
     const declared = new Set(wanted.map(keyOf));
     for (const extra of before.filter((p) => !declared.has(keyOf(p))))
       await query(`revoke ${words(extra)} from ${quoted}`);
-    for (const { group } of await query(
-      `select g.rolname as "group" from pg_auth_members m join pg_roles g on g.oid = m.roleid
-       where m.member = $1::regrole`,
-      [name],
-    ))
-      await query(`revoke ${quoteIdentifier(String(group))} from ${quoted}`);
+    const refused = setRole === undefined ? undefined : await whyNotAs(query, setRole);
+    for (const group of await groupsOf(query, name))
+      if (group !== setRole || refused !== undefined) await query(`revoke ${quoteIdentifier(group)} from ${quoted}`);
+    if (refused !== undefined) return { refused, lacking };
+    if (setRole !== undefined) {
+      const notGiven = await giveMembership(query, setRole, quoted);
+      if (notGiven !== undefined) return { refused: notGiven, lacking };
+    }
+    const others = (await groupsOf(query, name)).filter((group) => group !== setRole);
+    if (others.length > 0)
+      throw new TargetFault(
+        'target_refused',
+        `database role of \`${role.name}\` is a member of \`${others.join('`, `')}\`, which nobody declared`,
+      );
     for (const missing of wanted.filter((p) => !held.has(keyOf(p)))) await grantOne(query, missing, quoted);
     // A grant without the right to give it is a warning in PostgreSQL, so look again.
     const after = new Set((await heldPrivileges(query, name)).map(keyOf));
@@ -54,8 +69,76 @@ export async function convergeRole(admin: Admin, name: string, role: Role): Prom
           'target_refused',
           `database role of \`${role.name}\` holds more than is declared: ${key}`,
         );
-    return { lacking };
+    if (setRole !== undefined) lacking.push(...(await notOf(query, setRole, wanted)));
+    return { refused, lacking };
   });
+  if (refused !== undefined) throw new TargetFault('role_refused', refused);
+  return { lacking };
+}
+
+async function groupsOf(query: Admin['query'], name: string): Promise<readonly string[]> {
+  const rows = await query(
+    `select distinct g.rolname::text as "group" from pg_auth_members m join pg_roles g on g.oid = m.roleid
+     where m.member = (select oid from pg_roles where rolname = $1)`,
+    [name],
+  );
+  return rows.map(({ group }) => String(group));
+}
+
+/**
+ * INVARIANT 12: least privilege a second time. Nobody runs as a superuser, as who makes roles or reads past row security, as
+ * one of PostgreSQL's predefined roles, as a login or role of an installation's, or as whoever may become one of these.
+ */
+async function whyNotAs(query: Admin['query'], setRole: string): Promise<string | undefined> {
+  const rows = await query(
+    `with recursive reach (oid) as (
+       select oid from pg_roles where rolname = $1
+       union select m.roleid from pg_auth_members m join reach on m.member = reach.oid)
+     select r.rolname::text as name,
+            array_remove(array[case when rolsuper then 'superuser' end, case when rolcreaterole then 'createrole' end,
+              case when rolcreatedb then 'createdb' end, case when rolreplication then 'replication' end,
+              case when rolbypassrls then 'bypassrls' end,
+              case when starts_with(rolname, 'pg_') then 'predefined' end,
+              case when starts_with(rolname, $2) or starts_with(rolname, $3) then 'of sallyport' end,
+              case when rolname = current_user then 'the administrator' end], null) as more
+     from pg_roles r join reach using (oid) order by r.rolname <> $1, r.rolname`,
+    [setRole, anyLoginPrefix, anyRolePrefix],
+  );
+  if (rows.length === 0) return `there is no database role \`${setRole}\``;
+  for (const { name, more } of rows as unknown as readonly { readonly name: string; readonly more: string[] }[])
+    if (more.length > 0)
+      return `${name === setRole ? `\`${name}\`` : `\`${setRole}\` is a member of \`${name}\`, which`} is ${more.join(', ')}`;
+  return undefined;
+}
+
+/** Before PostgreSQL 16 membership has no options. Answers why it could not be given. */
+async function giveMembership(query: Admin['query'], group: string, to: string): Promise<string | undefined> {
+  const [server] = await query(`select current_setting('server_version_num')::int >= 160000 as "hasOptions"`);
+  const options = server?.['hasOptions'] === true ? ' with inherit false, set true, admin false' : '';
+  await query('savepoint membership');
+  try {
+    await query(`grant ${quoteIdentifier(group)} to ${to}${options}`);
+    await query('release savepoint membership');
+    return undefined;
+  } catch (error) {
+    if (sqlStateOf(error) !== '42501') throw error;
+    await query('rollback to savepoint membership');
+    return `the administrator may not give \`${group}\`: it needs it \`with admin option\``;
+  }
+}
+
+/** What is declared and no good to sessions that run as the owner, since it may not do it either. */
+async function notOf(query: Admin['query'], setRole: string, wanted: readonly Privilege[]): Promise<readonly string[]> {
+  const rows = await query(
+    `select p.* from jsonb_to_recordset($2::jsonb) as p (privilege text, kind text, object text, "column" text)
+     where not case when kind = 'schema' then has_schema_privilege($1, to_regnamespace(object)::oid, privilege)
+                    when kind = 'sequence' then has_sequence_privilege($1, object, privilege)
+                    when "column" is null then has_table_privilege($1, object, privilege)
+                    else has_column_privilege($1, object, "column", privilege) end`,
+    // Functions are everybody's unless somebody has taken that away.
+    [setRole, JSON.stringify(wanted.filter(({ kind }) => kind !== 'function'))],
+  );
+  return (rows as unknown as readonly Privilege[]).map((p) => `${words(p)}, which \`${setRole}\` may not either`);
 }
 
 async function createWhenMissing(admin: Admin, name: string, role: RoleName): Promise<void> {

@@ -11,8 +11,9 @@ const role = 'sally_r_';
 /** With what the names of an installation's logins begin. */
 export const loginPrefix = (installation: string): string => `${login}${installation}_`;
 export const databaseRolePrefix = (installation: string): string => `${role}${installation}_`;
-/** With what the names of everybody's logins begin. */
+/** With what the names of everybody's logins and roles begin. */
 export const anyLoginPrefix = login;
+export const anyRolePrefix = role;
 
 /** `sally_l_`, the installation, and the grant's id without its prefix. */
 export const loginName = (installation: string, grant: GrantId): string =>

@@ -30,6 +30,7 @@ export type Login = {
   /** Which one of those that were made one after the other under the same name. */
   readonly number: number;
   readonly user: string;
+  /** As what its sessions run. */
   readonly databaseRole: string;
   /** Empty where the target takes nothing below SCRAM. */
   readonly password: Secret<string>;
@@ -165,7 +166,16 @@ export function createProvisioner(context: {
         });
     });
     converged.set(role.name, { declared, at: clock.now(), done });
-    done.catch(() => converged.delete(role.name));
+    done.catch((error: unknown) => {
+      converged.delete(role.name);
+      if (error instanceof TargetFault && error.code === 'role_refused')
+        record({
+          kind: 'target.alarm',
+          resource: role.resource,
+          what: 'role_refused',
+          detail: `${role.name}: ${error.message}`,
+        });
+    });
     return done;
   };
 
@@ -192,11 +202,10 @@ export function createProvisioner(context: {
       `password ${quoteLiteral(verifierFromKeys(keys, salt, iterations))}`,
       `valid until ${quoteLiteral(formatInstant(endsAt))}`,
     ].join(' ');
-    const set = `alter role ${quoted} set`;
-    const settings = [`${set} role to ${quoteLiteral(databaseRole)}`, limitsOf(user, role)];
+    const settings = limitsOf(access.installation, grant, role);
     // INVARIANT 4: a statement whose gateway has died is ended by the target, which would not look before it has an answer.
     // From 14 on, and not on every platform.
-    const looks = `${set} client_connection_check_interval to '1s'`;
+    const looks = `alter role ${quoted} set client_connection_check_interval to '1s'`;
     // Two round trips, since somebody waits: what there is, and then all that is to be done.
     const makeIt = async (query: Admin['query'], more: readonly string[]) => {
       const [found] = await query(
@@ -221,7 +230,7 @@ export function createProvisioner(context: {
         // A new role has none of the attributes, and only a superuser may say so of one that is there.
         `${found?.['is_there'] === true ? 'alter' : 'create'} role ${quoted} ${attributes}`,
         `grant ${quoteIdentifier(databaseRole)} to ${quoted}${options}`,
-        ...settings,
+        settings,
         ...more,
         // Where `connect` was taken from everybody. It goes with the login: `drop owned` takes it back.
         ...(found?.['connects'] === true
@@ -245,7 +254,7 @@ export function createProvisioner(context: {
     return {
       number,
       user,
-      databaseRole,
+      databaseRole: runsAs(access.installation, role),
       password: new Secret(password ?? ''),
       derived: { salt, iterations, keys },
     };
@@ -290,14 +299,14 @@ export function createProvisioner(context: {
     grants: () => [...made.keys()],
     login(session, access) {
       const known = made.get(session.grant);
-      const limits = limitsOf(loginName(access.installation, session.grant), session.role);
+      const limits = limitsOf(access.installation, session.grant, session.role);
       if (known?.isStale === false) {
         if (known.limits !== limits) {
           // INVARIANT 9: the role was declared anew, and the login is of before.
           known.limits = limits;
           known.login = known.login.then(async (login) => {
             await adminOf(access).query(limits);
-            return login;
+            return { ...login, databaseRole: runsAs(access.installation, session.role) };
           });
           known.login.catch(() => (known.isStale = true));
         }
@@ -422,10 +431,18 @@ export function createProvisioner(context: {
   };
 }
 
+/**
+ * INVARIANT 12: who runs as the owner leaves nothing behind, since what it makes is the owner's from the start. As a mere
+ * member it would make things of the database role, which is dropped one day.
+ */
+const runsAs = (installation: string, role: Role): string =>
+  role.permissions.setRole ?? databaseRoleName(installation, role.name);
+
 /** The statements that give a login what its role says of sessions. */
-function limitsOf(user: string, role: Role): string {
-  const alter = `alter role ${quoteIdentifier(user)}`;
+function limitsOf(installation: string, grant: GrantId, role: Role): string {
+  const alter = `alter role ${quoteIdentifier(loginName(installation, grant))}`;
   return [
+    `${alter} set role to ${quoteLiteral(runsAs(installation, role))}`,
     `${alter} connection limit ${role.maxConnections}`,
     `${alter} set statement_timeout to ${Math.ceil(role.statementTimeout)}`,
     `${alter} set default_transaction_read_only to ${isReadOnly(role) ? 'on' : 'off'}`,

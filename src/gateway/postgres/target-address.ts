@@ -10,7 +10,7 @@ import type { TargetRoute } from '../control-plane.ts';
 export class TargetFault extends Error {
   /** What the server said, when it said something. */
   readonly sqlState: string | undefined;
-  readonly code: 'target_unreachable' | 'target_refused' | 'target_misconfigured' | 'wrong_database';
+  readonly code: 'target_unreachable' | 'target_refused' | 'target_misconfigured' | 'wrong_database' | 'role_refused';
   constructor(code: TargetFault['code'], message: string, options: ErrorOptions & { sqlState?: string } = {}) {
     super(message, options);
     this.sqlState = options.sqlState;

@@ -51,6 +51,8 @@ export function explainTargetTrouble(error: unknown, role: AuthorizedSession['ro
       return tell(`${target} is held up by a lock`, later);
     default:
   }
+  if (codes.includes('role_refused'))
+    return tell(`\`${role.name}\` runs as a database role of ${target} that it may not be`, operator);
   if (codes.includes('ECONNREFUSED')) return tell(`${target} is down: it refuses connections`, later);
   if (codes.some((code) => ['ENOTFOUND', 'EAI_AGAIN'].includes(code)))
     return tell(`the address of ${target} can not be found`, operator);

@@ -100,7 +100,7 @@ export async function seedSample(
       grant pg_signal_backend to ${sampleAdmin};
     `);
     const { rowCount } = await client.query('select from pg_database where datname = $1', [sampleDatabase]);
-    if (rowCount === 1) return;
+    if (rowCount === 1) return void (await client.query(mayGiveOwner));
     options.onProgress?.('filling the sample database');
     const unfinished = `${sampleDatabase}_unfinished`;
     await client.query(`drop database if exists ${unfinished} with (force)`);
@@ -115,8 +115,17 @@ export async function seedSample(
     });
     await client.query(`alter database ${unfinished} rename to ${sampleDatabase}`);
     await client.query(`grant connect, temporary on database ${sampleDatabase} to ${sampleAdmin} with grant option`);
+    await client.query(mayGiveOwner);
   });
 }
+
+/** For roles with `set-role: orders_owner`. Before PostgreSQL 16 `createrole` is enough to make somebody a member of it. */
+const mayGiveOwner = `
+  do $$ begin
+    if current_setting('server_version_num')::int >= 160000 then
+      execute 'grant orders_owner to ${sampleAdmin} with admin true, inherit false, set false';
+    end if;
+  end $$`;
 
 /** Gives the administrative login this password. */
 export function setAdminPassword(server: EmbeddedPostgres, password: string): Promise<void> {
