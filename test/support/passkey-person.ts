@@ -18,6 +18,8 @@ export type PasskeyPerson = {
   readonly signIn: () => Promise<void>;
   /** Reads what the server says and signs it. */
   readonly prove: (ask: ProofAsk) => Promise<ProofDone>;
+  /** Reads what the server says; what it answers signs that and sends it. */
+  readonly read: (ask: ProofAsk) => Promise<() => Promise<ProofDone>>;
   /** For SALLY_BROWSER. */
   readonly browserCommand: string;
   readonly close: () => Promise<void>;
@@ -43,10 +45,11 @@ export async function newPasskeyPerson(publicUrl: string): Promise<PasskeyPerson
     return answer;
   });
 
-  const prove: PasskeyPerson['prove'] = async (ask) => {
+  const read: PasskeyPerson['read'] = async (ask) => {
     const offer = await client.offerProof({ body: ask });
-    return client.useProof({ params: { id: offer.id }, body: { assertion: key.assert(offer.options) } });
+    return () => client.useProof({ params: { id: offer.id }, body: { assertion: key.assert(offer.options) } });
   };
+  const prove: PasskeyPerson['prove'] = async (ask) => (await read(ask))();
 
   /** What a person does at a page that the CLI opens. */
   const visit = async (page: URL): Promise<void> => {
@@ -83,6 +86,7 @@ export async function newPasskeyPerson(publicUrl: string): Promise<PasskeyPerson
   return {
     client,
     prove,
+    read,
     signIn: async () => {
       const { ceremony, options } = await client.startSignIn();
       await client.signIn({ body: { ceremony, response: key.assert(options) } });

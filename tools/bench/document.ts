@@ -62,6 +62,7 @@ const order = [
   'streaming',
   'connections',
   'connect-time',
+  'held',
   'memory',
   'journal',
   'revoke',

@@ -2,6 +2,7 @@
 import { decisions, journal, log } from './parts/alone.ts';
 import { bulk, streaming } from './parts/bulk.ts';
 import { connections, connectTime } from './parts/connections.ts';
+import { held } from './parts/held.ts';
 import type { Part } from './parts/part.ts';
 import { profile } from './parts/profile.ts';
 import { memory, revoke } from './parts/sessions.ts';
@@ -16,6 +17,7 @@ export const parts: readonly Part[] = [
   streaming,
   connections,
   connectTime,
+  held,
   memory,
   revoke,
   journal,

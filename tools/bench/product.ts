@@ -21,6 +21,8 @@ export type Product = AsyncDisposable & {
   readonly pid: number;
   /** A grant of its own, asked for, approved, activated, and its credential. */
   readonly grant: (tls: boolean) => Promise<Address>;
+  /** Shows that address’s person what is held for them; what it answers signs that. */
+  readonly show: (address: Address, hold: string) => Promise<() => Promise<unknown>>;
   /** On the store, past the product. */
   readonly store: (text: string, values?: unknown[]) => Promise<Record<string, unknown>[]>;
   /** Journal records that the log has, of all gateways. */
@@ -36,6 +38,7 @@ export async function startProduct(target: BenchTarget): Promise<Product> {
   const configuration = join(folder, 'sallyport.yaml');
   writeFileSync(join(folder, 'admin-password'), target.admin.password, { mode: 0o600 });
   writeFileSync(configuration, configurationText(target));
+  writeFileSync(join(folder, 'held.cedar'), heldPolicy);
   const readyFile = join(folder, 'ready.json');
   const child = spawn(
     join(root, 'bin/sally'),
@@ -87,6 +90,7 @@ export async function startProduct(target: BenchTarget): Promise<Product> {
       bob: await invite(`bob-${number}`, ['dba']),
     });
     const pairs: ReturnType<typeof invitePair>[] = [];
+    const owners = new Map<string, PasskeyPerson>();
     let granted = 0;
     const nextPair = () => {
       const number = Math.floor(granted / 20);
@@ -126,7 +130,13 @@ export async function startProduct(target: BenchTarget): Promise<Product> {
         if (grant === undefined) throw new Error('the grant was not made');
         await ada.prove({ purpose: 'activate_grant', grant: grant.id });
         const { user, password } = await ada.client.issueCredential({ params: { id: grant.id } });
+        owners.set(user, ada);
         return { host: '127.0.0.1', port: ready.postgres.port, database: target.database, user, password, tls };
+      },
+      show: async ({ user }, hold) => {
+        const owner = owners.get(user);
+        if (owner === undefined) throw new Error(`show a hold: \`${user}\` is nobody here`);
+        return owner.read({ purpose: 'do_action', hold });
       },
       [Symbol.asyncDispose]: stop,
     };
@@ -149,6 +159,13 @@ function storeAddress(data: string): pg.ClientConfig {
   const lines = readFileSync(join(data, 'store/cluster/postmaster.pid'), 'utf8').split('\n');
   return { host: lines[4] ?? '', port: Number(lines[3]), user: 'sallyport', database: 'postgres' };
 }
+
+/** Held: no other measurement updates all branches at once. */
+const heldPolicy = `@id("bench:all-branches")
+@cure("proof")
+forbid (principal, action == PG::Action::"update", resource == PG::Table::"bench/public.pgbench_branches")
+unless { context.has_where || context.proof.covers_action };
+`;
 
 function configurationText(target: BenchTarget): string {
   const resource = (name: string, tls: string) =>
@@ -173,7 +190,7 @@ function configurationText(target: BenchTarget): string {
     ].join('\n');
   return [
     'version: 1',
-    'policies: []',
+    'policies: held.cedar',
     'resources:',
     resource('bench', '{ mode: disable }'),
     resource('bench-tls', `{ mode: verify-full, ca: ${target.caFile} }`),
