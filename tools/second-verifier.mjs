@@ -544,19 +544,21 @@ export function followProofs() {
   const declared = new Map();
   const holds = new Map();
 
-  /** Rule 12, for what isn't a proof: opened once, released once and for the same, and run only then. */
-  const followHold = ({ kind, subjects, public: { digest } }) => {
+  /** Rule 12, for what isn't a proof: opened once, released once and for the same, and run only then, or once before to be looked at. */
+  const followHold = ({ kind, subjects, public: { digest, runsFirst } }) => {
     const known = holds.get(subjects.hold);
     if (kind === 'hold.opened') {
       need(known === undefined, 'rule 12: it was held before');
-      holds.set(subjects.hold, { digest, requester: subjects.principal, isReleased: false });
+      const mayRunFirst = runsFirst === true;
+      holds.set(subjects.hold, { digest, requester: subjects.principal, mayRunFirst, isReleased: false });
     } else if (kind === 'hold.released') {
       need(known !== undefined, 'rule 12: it was never held');
       need(!known.isReleased, 'rule 12: it was released before');
       known.isReleased = true;
       need(digest === known.digest, 'rule 12: released for something else than was held');
     } else if (kind === 'statement.begun') {
-      need(known !== undefined && known.isReleased, 'rule 12: it ran and was not released');
+      need(known !== undefined && (known.isReleased || known.mayRunFirst), 'rule 12: it ran and was not released');
+      if (!known.isReleased) known.mayRunFirst = false;
       need(digest === undefined || digest === known.digest, 'rule 12: something else ran than was held');
     }
   };

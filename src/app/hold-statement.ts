@@ -137,6 +137,8 @@ export async function holdStatement(ctx: AppContext, ask: HoldStatementAsk): Pro
       public: {
         subject: 'statement',
         digest: ask.digest,
+        // It runs before it is released, to be looked at, and is taken back unless it is.
+        ...(demands.some(({ cure }) => cure.kind === 'preview') ? { runsFirst: true } : {}),
         wants: neededWords(demands),
         policies: [...answer.policies],
         policyVersion: answer.version,

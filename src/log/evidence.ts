@@ -82,10 +82,7 @@ export function startProofCheck(): ProofCheck {
   const origins = new Map<string, Set<string>>();
 
   /** What is held: over what a signature has to be, and who must not be its approver. */
-  const holds = new Map<
-    string,
-    { readonly digest: Json | undefined; readonly requester: string; isReleased: boolean }
-  >();
+  const holds = new Map<string, FollowedHold>();
 
   const check = (entry: Entry, evidence: ProofEvidence): string | undefined => {
     const { object, assertion } = evidence;
@@ -219,17 +216,27 @@ function subjectsOf(object: ProofObject): Readonly<Record<string, string>> {
   }
 }
 
-/** Follows what is held: released once, and run under its hold only after that and as the very thing that was held. */
-function holdFaults(
-  holds: Map<string, { readonly digest: Json | undefined; readonly requester: string; isReleased: boolean }>,
-  entry: Entry,
-): readonly string[] {
+type FollowedHold = {
+  readonly digest: Json | undefined;
+  readonly requester: string;
+  /** It may begin once before it is released, to be looked at. */
+  mayRunFirst: boolean;
+  isReleased: boolean;
+};
+
+/**
+ * Follows what is held: released once, and run under its hold only after that and as the very thing that was held. What is
+ * previewed runs before, once.
+ */
+function holdFaults(holds: Map<string, FollowedHold>, entry: Entry): readonly string[] {
   const id = entry.subjects['hold'];
   if (id === undefined) return [];
   const held = holds.get(id);
   if (entry.kind === 'hold.opened') {
     if (held !== undefined) return [`\`${id}\` was held before`];
-    holds.set(id, { digest: entry.public['digest'], requester: entry.subjects['principal'] ?? '', isReleased: false });
+    const { digest, runsFirst } = entry.public;
+    const requester = entry.subjects['principal'] ?? '';
+    holds.set(id, { digest, requester, mayRunFirst: runsFirst === true, isReleased: false });
     return [];
   }
   if (entry.kind === 'hold.released') {
@@ -239,7 +246,9 @@ function holdFaults(
     return entry.public['digest'] === held.digest ? [] : [`\`${id}\` was released for something else than was held`];
   }
   if (entry.kind !== 'statement.begun') return [];
-  if (held?.isReleased !== true) return [`the statement ran under \`${id}\`, which was not released`];
+  if (held === undefined || !(held.isReleased || held.mayRunFirst))
+    return [`the statement ran under \`${id}\`, which was not released`];
+  if (!held.isReleased) held.mayRunFirst = false;
   return entry.public['digest'] === undefined || entry.public['digest'] === held.digest
     ? []
     : [`the statement that ran under \`${id}\` is not the one that was held`];

@@ -92,7 +92,8 @@ test('transaction: writers that collide are run again until both have happened',
     );
   await Promise.all([increment(), increment()]);
   assert.deepEqual((await sql`select n from counter`.execute(db)).rows, [{ n: 2 }]);
-  assert.equal(runs, 3);
+  // Three, and more when the one that was broken off comes back before the other has committed.
+  assert.ok(runs >= 3, `${runs} runs`);
 });
 
 test('transaction: a deadlock is broken and both happen', async (t) => {

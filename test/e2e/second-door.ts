@@ -118,20 +118,6 @@ await chapter(transcriptFile === undefined ? undefined : `${transcriptFile}.seco
     `ada’s page shows \`${everything}\` and signs that; psql then says UPDATE ${count} (ended ${since(touched)} after)`,
   );
 
-  // Before anything is previewed: the verifiers don't know yet that what is previewed begins before it is released.
-  const copy = join(house.folder, 'copy');
-  await until('the end of the update in the log', async () => {
-    const log = await succeed(admin, 'log', '--all', '--grant', grant, '--limit', '100', '--json');
-    return log.out.includes('"statement.ended"') ? true : undefined;
-  });
-  await succeed(admin, 'log', 'export', copy);
-  const verified = await succeed(admin, 'log', 'verify', copy, '--key', ready.logKey);
-  const second = execFileSync(process.execPath, [join(root, 'tools/second-verifier.mjs'), 'copy', copy, ready.logKey], {
-    encoding: 'utf8',
-  });
-  seen('1', `sally log verify of a copy: ${line(verified.out)}`);
-  seen('1', `the second verifier, which shares no code with it, agrees: ${line(second)}`);
-
   // --- 2. given up, denied
   const abandoned = start(everything);
   const given = await heldBy(abandoned.err);
@@ -307,6 +293,16 @@ unless { context.proof.covers_action };
     '6',
     `refused under ${read}, asked for from ${denial}, approved over its very text: another is refused (${line(/(?:ERROR|FATAL):.*/.exec(other.shown)?.[0] ?? '')}), it runs once (UPDATE 1), and not twice (${firstLine(twice.err)})`,
   );
+
+  // --- 7. all of it can be verified: what was signed, what was previewed, what ran once
+  const copy = join(house.folder, 'copy');
+  await succeed(admin, 'log', 'export', copy);
+  const verified = await succeed(admin, 'log', 'verify', copy, '--key', ready.logKey);
+  const second = execFileSync(process.execPath, [join(root, 'tools/second-verifier.mjs'), 'copy', copy, ready.logKey], {
+    encoding: 'utf8',
+  });
+  seen('7', `sally log verify of a copy: ${line(verified.out)}`);
+  seen('7', `the second verifier, which shares no code with it, agrees: ${line(second)}`);
 
   for (const one of [admin, ada, bob, carol])
     assert.deepEqual(one.complaints, [], `${one.name}’s pages kept their policy`);
